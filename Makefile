@@ -1,0 +1,70 @@
+# Everything a person or CI does with this checkout. `make` alone lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(wildcard protos/gradloom/v1/*.proto)
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/.installed: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: $(BIN)/.installed ## create the environment and install everything
+
+demo: $(BIN)/.installed ## train a digits classifier with 2 Ray workers
+	$(BIN)/gradloom run examples/digits.yaml --workers 2 --backend ray
+
+test: $(BIN)/.installed ## run the test suite
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/.installed ## check format and lint of code and protos
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	cd protos && ../$(BIN)/buf lint
+
+# mypy cannot see through setuptools' package-dir, so it looks at a folder of links.
+types: $(BIN)/.installed ## check types with mypy --strict
+	rm -rf .cache/types && mkdir -p .cache/types
+	cp -rs $(CURDIR)/gradloom .cache/types/gradloom
+	ln -s $(CURDIR)/protos/gradloom/v1 .cache/types/gradloom/v1
+	ln -s $(CURDIR)/service .cache/types/gradloom/service
+	ln -s $(CURDIR)/worker .cache/types/gradloom/worker
+	cd .cache/types && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml -p gradloom
+
+check: lint types ## lint and types
+
+protos: .venv-protos/.installed $(PROTOS) ## generate the Python code of the protos
+	cd protos && ../.venv-protos/bin/python -m grpc_tools.protoc -I . \
+	  --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. \
+	  --plugin=protoc-gen-mypy=../.venv-protos/bin/protoc-gen-mypy \
+	  --plugin=protoc-gen-mypy_grpc=../.venv-protos/bin/protoc-gen-mypy_grpc \
+	  $(PROTOS:protos/%=%)
+
+protos-check: protos ## prove the committed generated code fresh
+	@test -z "$$(git status --porcelain -- protos)" || { git status --short -- protos; echo "run 'make protos' and commit"; exit 1; }
+
+.venv-protos/.installed: protos/constraints.txt
+	$(PYTHON) -m venv .venv-protos
+	.venv-protos/bin/python -m pip install --quiet --require-hashes -r protos/constraints.txt
+	@touch $@
+
+constraints: ## resolve dependencies anew into the hashed constraints files
+	$(PYTHON) -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv
+	.venv-uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --all-extras --group dev --no-header --no-annotate -o constraints.txt pyproject.toml
+	.venv-uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --no-header --no-annotate -o protos/constraints.txt protos/requirements.in
+
+serve: $(BIN)/.installed ## start the service on this machine
+	$(BIN)/gradloom serve
+
+clean: ## remove environments, caches and output
+	rm -rf .venv .venv-protos .venv-uv .cache out
+
+.PHONY: help install demo test lint types check protos protos-check constraints serve clean

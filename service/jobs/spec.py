@@ -1,0 +1,48 @@
+"""A training job as frozen data: what protos/gradloom/v1/specs.proto says, with its defaults."""
+
+from dataclasses import dataclass, field
+
+from gradloom.worker.data.spec import DataSpec
+from gradloom.worker.engine.spec import ConstantSchedule, Loss, Model, Optimizer, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Batch size, length (epochs or steps, the other 0) and virtual shards (0: the default)."""
+
+    batch_size: int
+    epochs: int = 0
+    steps: int = 0
+    shards: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Workers, and the failures blamed on the job before it is given up."""
+
+    workers: int = 1
+    max_failures: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """Seconds between two checkpoints, and how many of the newest are kept."""
+
+    interval: float = 30.0
+    keep_last: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """A training job; resources and checkpoints never change its result."""
+
+    name: str
+    data: DataSpec
+    model: Model
+    loss: Loss
+    optimizer: Optimizer
+    training: Training
+    seed: int = 0
+    schedule: Schedule = field(default_factory=ConstantSchedule)
+    resources: Resources = field(default_factory=Resources)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)

@@ -1,0 +1,236 @@
+"""What to compute: a model, a loss, an optimiser and a schedule as frozen data.
+
+Field names, defaults and words are those of protos/gradloom/v1/specs.proto.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: the field's path below the job spec, and what to do about it."""
+
+    field: str
+    description: str
+
+
+class Initializer(StrEnum):
+    """How a weight matrix begins; a bias begins at 0."""
+
+    HE_NORMAL = "he_normal"
+    HE_UNIFORM = "he_uniform"
+    GLOROT_NORMAL = "glorot_normal"
+    GLOROT_UNIFORM = "glorot_uniform"
+    ZEROS = "zeros"
+
+
+class GeluApproximation(StrEnum):
+    """The form of Φ in Gelu."""
+
+    NONE = "none"
+    TANH = "tanh"
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Fully connected over the last axis: y = x Wᵀ + b, W of shape (units, inputs)."""
+
+    units: int
+    bias: bool = True
+    initializer: Initializer = Initializer.HE_NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Relu:
+    """max(x, 0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeakyRelu:
+    """x where positive, slope × x elsewhere."""
+
+    slope: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Tanh:
+    """Hyperbolic tangent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sigmoid:
+    """1 / (1 + exp(-x))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gelu:
+    """x Φ(x)."""
+
+    approximation: GeluApproximation = GeluApproximation.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """Zeroes a share of its inputs while training, scales the rest by 1 / (1 - rate)."""
+
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    """One axis of all but the row axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """x + layers(x)."""
+
+    layers: tuple["Layer", ...]
+
+
+Layer = Dense | Relu | LeakyRelu | Tanh | Sigmoid | Gelu | Dropout | Flatten | Residual
+
+# The word a job file uses for each layer.
+LAYERS: dict[str, type[Layer]] = {
+    "dense": Dense,
+    "relu": Relu,
+    "leaky_relu": LeakyRelu,
+    "tanh": Tanh,
+    "sigmoid": Sigmoid,
+    "gelu": Gelu,
+    "dropout": Dropout,
+    "flatten": Flatten,
+    "residual": Residual,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Layers, each fed by the one before."""
+
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a row's answer is: one of so many classes, or numbers of a shape (rows not counted)."""
+
+    kind: Literal["labels", "numbers"]
+    classes: int = 0
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxCrossEntropy:
+    """-log softmax(logits)[label]; labels are whole numbers from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanSquaredError:
+    """Mean over outputs of (prediction - target)²."""
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryCrossEntropy:
+    """Mean over outputs of -t log σ(z) - (1 - t) log(1 - σ(z)), z the logit, t from 0 to 1."""
+
+
+Loss = SoftmaxCrossEntropy | MeanSquaredError | BinaryCrossEntropy
+
+LOSSES: dict[str, type[Loss]] = {
+    "softmax_cross_entropy": SoftmaxCrossEntropy,
+    "mean_squared_error": MeanSquaredError,
+    "binary_cross_entropy": BinaryCrossEntropy,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sgd:
+    """Stochastic gradient descent, with momentum and Nesterov's form of it."""
+
+    learning_rate: float
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Adam (Kingma and Ba, 2015); weight_decay × weights is added to the gradient."""
+
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+
+UpdateRule = Sgd | Adam | AdamW
+
+OPTIMIZERS: dict[str, type[UpdateRule]] = {"sgd": Sgd, "adam": Adam, "adamw": AdamW}
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """An update rule, and the Euclidean norm the batch's gradient is clipped to before it."""
+
+    kind: UpdateRule
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantSchedule:
+    """The same rate, after a linear warm-up."""
+
+    warmup_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepSchedule:
+    """The rate × factor every every_steps steps after the warm-up."""
+
+    every_steps: int
+    factor: float = 0.1
+    warmup_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CosineSchedule:
+    """Half a cosine from the full rate after the warm-up to final_ratio of it at the last step."""
+
+    final_ratio: float = 0.0
+    warmup_steps: int = 0
+
+
+Schedule = ConstantSchedule | StepSchedule | CosineSchedule
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": ConstantSchedule,
+    "step": StepSchedule,
+    "cosine": CosineSchedule,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """All that decides an update: model, loss, optimiser, schedule, seed, total steps."""
+
+    model: Model
+    loss: Loss
+    optimizer: Optimizer
+    steps: int
+    seed: int = 0
+    schedule: Schedule = field(default_factory=ConstantSchedule)

@@ -1,0 +1,132 @@
+"""What a worker is told, and what it answers.
+
+Orders come from the service, which the worker trusts, and are pickled. Answers go to the service,
+which does not trust the worker: they are a JSON header and raw bytes, parsed by decode alone.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gradloom.worker.data.spec import DataSpec
+from gradloom.worker.engine.spec import Learning
+
+_LENGTH = struct.Struct("<I")
+_HEADER_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """All a worker needs to compute any shard of a job.
+
+    shards is the number of virtual shards of a batch, roots the folders data may be read from.
+    """
+
+    learning: Learning
+    data: DataSpec
+    data_sha256: str
+    roots: tuple[str, ...]
+    batch_size: int
+    shards: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Gradients of the shards first … last-1 of the batch after the step stood at."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Loss and metrics of the blocks first … last-1 of a split: validation or test."""
+
+    split: str
+    first: int
+    last: int
+
+
+class Content(StrEnum):
+    """What a snapshot holds."""
+
+    STATE = "state"
+    MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state (parameters and optimiser) or the model (parameters) as a safetensors file."""
+
+    content: Content
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+Work = Compute | Evaluate | Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Stand at a step, then do a piece of work and answer under the round's number.
+
+    state, where given, is a snapshot to begin from. roots are the answers to the Compute orders
+    that lead from step - 1 to step; a worker that already stands at step ignores them.
+    """
+
+    round: int
+    step: int
+    work: Work
+    state: bytes | None = None
+    roots: tuple[bytes, ...] = ()
+
+
+class AnswerKind(StrEnum):
+    """What an answer is."""
+
+    READY = "ready"
+    DONE = "done"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A worker's answer: facts that fit in JSON, and bytes that do not."""
+
+    kind: AnswerKind
+    round: int = 0
+    facts: Mapping[str, object] = field(default_factory=dict)
+    body: bytes | memoryview = b""
+
+
+class BadAnswer(ValueError):
+    """Bytes that are not an answer."""
+
+
+def encode(answer: Answer) -> bytes:
+    """The answer as bytes: length of the header, header, body."""
+    header = json.dumps(
+        {"kind": answer.kind, "round": answer.round, "facts": answer.facts}
+    ).encode()
+    return b"".join((_LENGTH.pack(len(header)), header, answer.body))
+
+
+def decode(data: bytes) -> Answer:
+    """The answer in data; its body is a view, not a copy. Raises BadAnswer."""
+    header, body = _parted(memoryview(data))
+    try:
+        fields = json.loads(bytes(header))
+        return Answer(AnswerKind(fields["kind"]), int(fields["round"]), dict(fields["facts"]), body)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadAnswer(f"a worker's answer has a header that cannot be read: {error}") from error
+
+
+def _parted(data: memoryview) -> tuple[memoryview, memoryview]:
+    if len(data) < _LENGTH.size:
+        raise BadAnswer(f"a worker's answer has {len(data)} bytes, too few for a header")
+    (length,) = _LENGTH.unpack(data[: _LENGTH.size])
+    end = _LENGTH.size + length
+    if length > _HEADER_LIMIT or end > len(data):
+        raise BadAnswer(f"a worker's answer promises a header of {length} bytes")
+    return data[_LENGTH.size : end], data[end:]
