@@ -1,0 +1,176 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from gradloom.worker.engine.check import check_model, check_optimizer, check_schedule
+from gradloom.worker.engine.spec import (
+    Adam,
+    AdamW,
+    ConstantSchedule,
+    CosineSchedule,
+    Dense,
+    Dropout,
+    Fault,
+    Layer,
+    LeakyRelu,
+    Model,
+    Optimizer,
+    Relu,
+    Residual,
+    Schedule,
+    Sgd,
+    SoftmaxCrossEntropy,
+    StepSchedule,
+)
+
+LOSS = SoftmaxCrossEntropy()
+
+
+def said(faults: tuple[Fault, ...]) -> dict[str, str]:
+    return {fault.field: fault.description for fault in faults}
+
+
+def about(*layers: Layer) -> dict[str, str]:
+    return said(check_model(Model(layers), LOSS))
+
+
+def nested(depth: int) -> Layer:
+    layer: Layer = Relu()
+    for _ in range(depth):
+        layer = Residual((layer,))
+    return layer
+
+
+def test_a_sound_model_has_no_faults() -> None:
+    assert about(Dense(65_536), LeakyRelu(0.0), Dropout(0.0), Residual((Dense(1),))) == {}
+
+
+def test_a_model_without_layers_is_a_fault() -> None:
+    assert about() == {
+        "model.layers": "The model has no layers: add at least one, for example dense."
+    }
+
+
+def test_a_residual_without_layers_is_a_fault() -> None:
+    assert "model.layers[1].residual.layers" in about(Relu(), Residual(()))
+
+
+def test_no_units_are_a_fault() -> None:
+    assert about(Dense(0)) == {"model.layers[0].dense.units": "units is 0: give at least 1."}
+
+
+def test_a_million_units_are_a_fault() -> None:
+    assert about(Dense(1_000_000)) == {
+        "model.layers[0].dense.units": "units is 1000000: the largest allowed is 65536."
+    }
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5])
+def test_a_rate_outside_the_unit_interval_is_a_fault(rate: float) -> None:
+    sentence = f"rate is {rate}: it is the share dropped, from 0 up to but not 1."
+    assert about(Relu(), Dropout(rate)) == {"model.layers[1].dropout.rate": sentence}
+
+
+def test_every_fault_is_told_with_the_path_of_its_layer() -> None:
+    model = (Dense(-1), Residual((Dropout(2.0), Residual((LeakyRelu(1.0),)))))
+    assert list(about(*model)) == [
+        "model.layers[0].dense.units",
+        "model.layers[1].residual.layers[0].dropout.rate",
+        "model.layers[1].residual.layers[1].residual.layers[0].leaky_relu.slope",
+    ]
+
+
+def test_layers_may_be_nested_32_deep() -> None:
+    assert about(nested(31)) == {}
+
+
+@pytest.mark.parametrize("depth", [32, 5000])
+def test_layers_nested_deeper_are_a_fault(depth: int) -> None:
+    assert about(nested(depth)) == {
+        "model.layers": "Layers are nested deeper than 32: flatten the model."
+    }
+
+
+def test_too_many_layers_are_a_fault() -> None:
+    (sentence,) = about(*[Relu()] * 10_000, Residual((Relu(),))).values()
+    assert sentence == "The model has 10002 layers, the limit is 10000: use fewer."
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (-0.001, "learning_rate is -0.001: give a positive number."),
+        (0.0, "learning_rate is 0.0: give a positive number."),
+        (1000.5, "learning_rate is 1000.5: the largest allowed is 1000."),
+        (math.nan, "learning_rate is NaN: give a finite number."),
+        (math.inf, "learning_rate is infinite: give a finite number."),
+        (1e-50, "learning_rate 1e-50 rounds to zero in float32: use at least 1.2e-38."),
+    ],
+)
+def test_a_wrong_learning_rate_is_told(value: float, sentence: str) -> None:
+    assert said(check_optimizer(Optimizer(Adam(value)))) == {
+        "optimizer.adam.learning_rate": sentence
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        (Sgd(0.1, momentum=1.0), "optimizer.sgd.momentum"),
+        (Sgd(0.1, nesterov=True), "optimizer.sgd.nesterov"),
+        (Sgd(0.1, weight_decay=-1e-4), "optimizer.sgd.weight_decay"),
+        (Adam(0.1, beta1=-0.1), "optimizer.adam.beta1"),
+        (Adam(0.1, beta2=1.0), "optimizer.adam.beta2"),
+        (Adam(0.1, epsilon=0.0), "optimizer.adam.epsilon"),
+        (AdamW(0.1, weight_decay=1e39), "optimizer.adamw.weight_decay"),
+    ],
+)
+def test_a_wrong_number_of_an_optimizer_is_told_by_its_field(
+    kind: Sgd | Adam | AdamW, field: str
+) -> None:
+    assert list(said(check_optimizer(Optimizer(kind)))) == [field]
+
+
+def test_a_number_that_float32_rounds_out_of_its_range_is_a_fault() -> None:
+    (sentence,) = said(check_optimizer(Optimizer(Adam(0.1, beta2=1 - 1e-12)))).values()
+    assert "rounds to 1 in float32" in sentence
+
+
+def test_a_sound_optimizer_has_no_faults() -> None:
+    assert check_optimizer(Optimizer(Sgd(1000.0, 0.9, True, 0.0), clip_norm=1.0)) == ()
+
+
+def test_clipping_to_nothing_is_a_fault() -> None:
+    optimizer = Optimizer(Sgd(0.1), clip_norm=0.0)
+    assert said(check_optimizer(optimizer)) == {
+        "optimizer.clip_norm": "clip_norm is 0.0: give a positive number."
+    }
+
+
+@pytest.mark.parametrize(
+    ("schedule", "field"),
+    [
+        (ConstantSchedule(-1), "schedule.constant.warmup_steps"),
+        (StepSchedule(0), "schedule.step.every_steps"),
+        (StepSchedule(1, factor=0.0), "schedule.step.factor"),
+        (StepSchedule(1, factor=1.5), "schedule.step.factor"),
+        (CosineSchedule(final_ratio=1.1), "schedule.cosine.final_ratio"),
+    ],
+)
+def test_a_wrong_number_of_a_schedule_is_told_by_its_field(schedule: Schedule, field: str) -> None:
+    assert list(said(check_schedule(schedule, 300))) == [field]
+
+
+def test_a_warm_up_as_long_as_the_training_is_a_fault() -> None:
+    faults = check_schedule(CosineSchedule(warmup_steps=500), 300)
+    assert said(faults) == {
+        "schedule.cosine.warmup_steps": "Warm-up lasts 500 steps, training only 300: "
+        "shorten the warm-up or train longer."
+    }
+
+
+def test_a_warm_up_one_step_shorter_than_the_training_is_sound() -> None:
+    schedule = CosineSchedule(final_ratio=1.0, warmup_steps=299)
+    assert check_schedule(schedule, 300) == ()
+    assert check_schedule(replace(schedule, warmup_steps=300), 300) != ()

@@ -1,0 +1,119 @@
+"""Every operation against central differences; one without a check here fails."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradloom.worker.engine.arrays import Shape
+from gradloom.worker.engine.gradient_check import check_gradients
+from gradloom.worker.engine.graph import Graph, build_graph
+from gradloom.worker.engine.operations import OPERATIONS
+from gradloom.worker.engine.spec import (
+    Dense,
+    Dropout,
+    Flatten,
+    Gelu,
+    GeluApproximation,
+    Layer,
+    LeakyRelu,
+    MeanSquaredError,
+    Model,
+    Relu,
+    Residual,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    Tanh,
+    Target,
+)
+
+TOLERANCE = 1e-6
+
+# The layers that put each operation to the test.
+CHECKS: dict[str, tuple[Layer, ...]] = {
+    "add": (Residual((Tanh(),)), Residual((Residual((Tanh(),)),))),
+    "dense": (Dense(3), Dense(1), Dense(4, bias=False)),
+    "dropout": (Dropout(0.0), Dropout(0.4)),
+    "flatten": (Flatten(),),
+    "gelu": (Gelu(), Gelu(GeluApproximation.TANH)),
+    "leaky_relu": (LeakyRelu(), LeakyRelu(0.0), LeakyRelu(0.7)),
+    "relu": (Relu(),),
+    "sigmoid": (Sigmoid(),),
+    "tanh": (Tanh(),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    layer: Layer
+    shape: Shape
+
+
+SHAPES = st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple)
+LAYERS = st.sampled_from([layer for layers in CHECKS.values() for layer in layers])
+
+
+def alone(layer: Layer, shape: Shape) -> Graph:
+    """The layer as a whole model, held to numbers of its output's shape."""
+    output = OPERATIONS["flatten"].shape(Flatten(), (shape,)) if layer == Flatten() else shape
+    output = (*shape[:-1], layer.units) if isinstance(layer, Dense) else output
+    target = Target("numbers", shape=output)
+    return build_graph(Model((layer,)), MeanSquaredError(), shape, target)
+
+
+def worst(graph: Graph, rows: int = 3, seed: int = 0) -> float:
+    return max(error.relative_error for error in check_gradients(graph, rows=rows, seed=seed))
+
+
+def test_every_operation_has_a_check() -> None:
+    assert CHECKS.keys() == OPERATIONS.keys()
+
+
+@pytest.mark.parametrize("operation", CHECKS)
+def test_a_check_runs_its_operation(operation: str) -> None:
+    for layer in CHECKS[operation]:
+        assert operation in [node.operation for node in alone(layer, (2, 3)).nodes]
+
+
+@pytest.mark.parametrize(
+    "layer", [layer for layers in CHECKS.values() for layer in layers], ids=str
+)
+def test_the_vjp_is_the_gradient(layer: Layer) -> None:
+    assert worst(alone(layer, (2, 3))) < TOLERANCE
+
+
+@given(layer=LAYERS, shape=SHAPES, rows=st.integers(1, 4), seed=st.integers(0, 2**64 - 1))
+@settings(derandomize=True, max_examples=60, deadline=None)
+def test_the_vjp_is_the_gradient_for_any_shape(
+    layer: Layer, shape: Shape, rows: int, seed: int
+) -> None:
+    assert worst(alone(layer, shape), rows, seed) < TOLERANCE
+
+
+COMPOSED = {
+    "perceptron": (Dense(8), Relu(), Dense(6), Tanh(), Dense(4)),
+    "dropout": (Dense(8), Gelu(), Dropout(0.5), Dense(8), Dropout(0.2), Dense(4)),
+    "residual nest": (
+        Dense(6),
+        Residual((Dense(6), Sigmoid(), Residual((LeakyRelu(), Dense(6))))),
+        Residual((Residual((Dropout(0.3),)), Tanh())),
+        Dense(4),
+    ),
+    "residual of the data": (Residual((Dense(15), Tanh())), Dense(4)),
+    "residual that doubles": (Dense(4), Residual((Dropout(0.0),))),
+    "deep": (*(Dense(5), Tanh()) * 12, Dense(4)),
+}
+
+
+@pytest.mark.parametrize("layers", COMPOSED.values(), ids=COMPOSED)
+def test_the_gradient_of_a_composed_model_is_right(layers: tuple[Layer, ...]) -> None:
+    target = Target("labels", classes=4)
+    graph = build_graph(Model(layers), SoftmaxCrossEntropy(), (15,), target)
+    assert worst(graph, rows=5) < TOLERANCE
+
+
+def test_the_gradient_of_a_model_on_images_is_right() -> None:
+    model = Model((Dense(3), Tanh(), Flatten(), Residual((Dense(12),)), Dense(2)))
+    graph = build_graph(model, SoftmaxCrossEntropy(), (2, 2, 5), Target("labels", classes=2))
+    assert worst(graph) < TOLERANCE

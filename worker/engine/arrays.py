@@ -1,0 +1,47 @@
+"""The words for arrays that the whole engine shares."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# Any: a plan's dtype, float32 or float64, is chosen when it is made.
+Array = npt.NDArray[Any]
+Labels = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+Shape = tuple[int, ...]
+
+# An axis whose length follows from a faulty layer; it fits everything, so one fault is told once.
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """An array an operation asks the plan for; the shape leaves out the row axis."""
+
+    shape: Shape
+    dtype: type[np.generic] | None = None  # None stands for the plan's dtype.
+
+
+def size(shape: Shape) -> int:
+    """The number of elements; UNKNOWN where an axis is."""
+    product = 1
+    for axis in shape:
+        product *= axis
+    return UNKNOWN if UNKNOWN in shape else product
+
+
+def fits(left: Shape, right: Shape) -> bool:
+    """Whether two shapes are equal as far as they are known."""
+    return len(left) == len(right) and all(_same(a, b) for a, b in zip(left, right, strict=True))
+
+
+def _same(left: int, right: int) -> bool:
+    return left == right or UNKNOWN in (left, right)
+
+
+def text(shape: Iterable[int]) -> str:
+    """A shape as people write it: (28, 28), (64), () for a single number."""
+    return f"({', '.join('?' if axis == UNKNOWN else str(axis) for axis in shape)})"

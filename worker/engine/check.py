@@ -1,0 +1,217 @@
+"""The ranges of a spec's numbers, and how far a model may go: all that needs no shapes."""
+
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gradloom.worker.engine.spec import (
+    LAYERS,
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+    Adam,
+    AdamW,
+    ConstantSchedule,
+    CosineSchedule,
+    Dense,
+    Dropout,
+    Fault,
+    Layer,
+    LeakyRelu,
+    Loss,
+    Model,
+    Optimizer,
+    Residual,
+    Schedule,
+    Sgd,
+    StepSchedule,
+)
+
+MOST_LAYERS = 10_000
+MOST_DEPTH = 32
+
+# The word a job file uses for each part of a spec.
+WORDS: dict[type, str] = {
+    part: word for table in (LAYERS, LOSSES, OPTIMIZERS, SCHEDULES) for word, part in table.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which numbers a field takes, and what to say about others."""
+
+    low: float = 0
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    too_low: str = "give 0 or more"
+    too_high: str = ""
+
+    def __contains__(self, value: float) -> bool:
+        above = self.low < value if self.open_low else self.low <= value
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def complaint(self, value: float) -> str:
+        """What is wrong with a number outside, with the remedy."""
+        return self.too_low if value <= self.low else self.too_high
+
+
+def _share(what: str) -> Range:
+    sentence = f"it is {what}, from 0 up to but not 1"
+    return Range(0, 1, open_high=True, too_low=sentence, too_high=sentence)
+
+
+UNITS = Range(1, 65_536, too_low="give at least 1", too_high="the largest allowed is 65536")
+RATE = Range(
+    0, 1000, True, too_low="give a positive number", too_high="the largest allowed is 1000"
+)
+POSITIVE = Range(0, open_low=True, too_low="give a positive number")
+COUNT = Range(1, too_low="give at least 1")
+NOT_NEGATIVE = Range()
+DECAY = _share("the share kept from one step to the next")
+
+_ADAM = {
+    "learning_rate": RATE,
+    "beta1": DECAY,
+    "beta2": DECAY,
+    "epsilon": POSITIVE,
+    "weight_decay": NOT_NEGATIVE,
+}
+_FINAL = "it is the share of the rate left at the end, from 0 to 1"
+_FACTOR = "it multiplies the rate, more than 0 and at most 1"
+
+RANGES: Mapping[type, Mapping[str, Range]] = {
+    Dense: {"units": UNITS},
+    LeakyRelu: {"slope": _share("the slope below 0")},
+    Dropout: {"rate": _share("the share dropped")},
+    Sgd: {
+        "learning_rate": RATE,
+        "momentum": DECAY,
+        "weight_decay": NOT_NEGATIVE,
+    },
+    Adam: _ADAM,
+    AdamW: _ADAM,
+    Optimizer: {"clip_norm": POSITIVE},
+    ConstantSchedule: {"warmup_steps": NOT_NEGATIVE},
+    StepSchedule: {
+        "every_steps": COUNT,
+        "factor": Range(0, 1, True, too_low=_FACTOR, too_high=_FACTOR),
+        "warmup_steps": NOT_NEGATIVE,
+    },
+    CosineSchedule: {
+        "final_ratio": Range(0, 1, too_low=_FINAL, too_high=_FINAL),
+        "warmup_steps": NOT_NEGATIVE,
+    },
+}
+
+
+def check_model(model: Model, loss: Loss) -> tuple[Fault, ...]:
+    """Every fault of the model and the loss that shows without the data."""
+    if _deeper_than(MOST_DEPTH, model.layers):
+        return (
+            Fault(
+                "model.layers", f"Layers are nested deeper than {MOST_DEPTH}: flatten the model."
+            ),
+        )
+    layers = tuple(_walk(model.layers, "model"))
+    if len(layers) > MOST_LAYERS:
+        sentence = f"The model has {len(layers)} layers, the limit is {MOST_LAYERS}: use fewer."
+        return (Fault("model.layers", sentence),)
+    faults = [fault for path, layer in layers for fault in _check_layer(path, layer)]
+    empty = [] if model.layers else [Fault("model.layers", _EMPTY_MODEL)]
+    return (*empty, *faults, *_check_numbers(f"loss.{WORDS[type(loss)]}", loss))
+
+
+def check_optimizer(optimizer: Optimizer) -> tuple[Fault, ...]:
+    """Every fault of the optimiser."""
+    kind = optimizer.kind
+    path = f"optimizer.{WORDS[type(kind)]}"
+    faults = [*_check_numbers(path, kind), *_check_numbers("optimizer", optimizer)]
+    if isinstance(kind, Sgd) and kind.nesterov and kind.momentum == 0:
+        sentence = "nesterov needs momentum: set momentum, for example 0.9."
+        faults.append(Fault(f"{path}.nesterov", sentence))
+    return tuple(faults)
+
+
+def check_schedule(schedule: Schedule, steps: int) -> tuple[Fault, ...]:
+    """Every fault of the schedule of a training of so many steps."""
+    path = f"schedule.{WORDS[type(schedule)]}"
+    faults = list(_check_numbers(path, schedule))
+    if schedule.warmup_steps >= max(steps, 1):
+        sentence = (
+            f"Warm-up lasts {schedule.warmup_steps} steps, training only {steps}: "
+            "shorten the warm-up or train longer."
+        )
+        faults.append(Fault(f"{path}.warmup_steps", sentence))
+    return tuple(faults)
+
+
+_EMPTY_MODEL = "The model has no layers: add at least one, for example dense."
+_EMPTY_BLOCK = "The block has no layers: add at least one or remove it."
+
+
+def _deeper_than(depth: int, layers: tuple[Layer, ...]) -> bool:
+    for _ in range(depth):
+        layers = tuple(inner for layer in layers for inner in _inside(layer))
+        if not layers:
+            return False
+    return True
+
+
+def _inside(layer: Layer) -> tuple[Layer, ...]:
+    return layer.layers if isinstance(layer, Residual) else ()
+
+
+def _walk(layers: tuple[Layer, ...], path: str) -> Iterator[tuple[str, Layer]]:
+    for index, layer in enumerate(layers):
+        here = f"{path}.layers[{index}].{WORDS[type(layer)]}"
+        yield here, layer
+        yield from _walk(_inside(layer), here)
+
+
+def _check_layer(path: str, layer: Layer) -> Iterator[Fault]:
+    if isinstance(layer, Residual) and not layer.layers:
+        yield Fault(f"{path}.layers", _EMPTY_BLOCK)
+    yield from _check_numbers(path, layer)
+
+
+def _check_numbers(path: str, part: object) -> Iterator[Fault]:
+    for name, allowed in RANGES.get(type(part), {}).items():
+        value: int | float | None = getattr(part, name)
+        complaint = None if value is None else _complaint(value, allowed)
+        if complaint is not None:
+            yield Fault(f"{path}.{name}", f"{name} {complaint}.")
+
+
+def _complaint(value: int | float, allowed: Range) -> str | None:
+    if not math.isfinite(value):
+        return f"is {_spoken(value)}: give a finite number"
+    if value not in allowed:
+        return f"is {value}: {allowed.complaint(value)}"
+    return None if isinstance(value, int) else _rounding(value, allowed)
+
+
+def _spoken(value: float) -> str:
+    return "NaN" if math.isnan(value) else "infinite"
+
+
+def _rounding(value: float, allowed: Range) -> str | None:
+    """What is lost when the number becomes a float32, where that changes its meaning."""
+    rounded = _as_float32(value)
+    if math.isinf(rounded):
+        return f"{value} is infinite in float32: use at most 3.4e38"
+    if rounded == 0 and value != 0:
+        return f"{value} rounds to zero in float32: use at least 1.2e-38"
+    if rounded not in allowed:
+        return f"{value} rounds to {rounded:g} in float32: {allowed.complaint(rounded)}"
+    return None
+
+
+def _as_float32(value: float) -> float:
+    try:
+        rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+    return rounded

@@ -1,0 +1,93 @@
+"""Proof of a graph's gradients: float64 central differences against the vjp walk."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradloom.worker.engine.arrays import Array
+from gradloom.worker.engine.graph import Graph
+from gradloom.worker.engine.initializers import initial_parameters
+from gradloom.worker.engine.operations import OPERATIONS, Operations
+from gradloom.worker.engine.plan import Plan
+from gradloom.worker.engine.random import CHECK, Key, normal, permutation, uniform, words
+
+# Distances to both sides. The smaller one is for the rare element that stands next to a kink:
+# a wrong gradient is wrong at both, a kink is crossed at one.
+_DISTANCES = (1e-5, 1e-6)
+# Gradients smaller than this are held to it: below it a difference is all rounding.
+_SMALLEST_SCALE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class GradientError:
+    """A parameter, or "data", and its gradient's error relative to its largest element."""
+
+    name: str
+    relative_error: float
+
+
+def check_gradients(
+    graph: Graph,
+    *,
+    rows: int = 3,
+    seed: int = 0,
+    most_elements: int = 64,
+    operations: Operations = OPERATIONS,
+) -> tuple[GradientError, ...]:
+    """The error of every parameter and of the input, on random data, dropout masks fixed.
+
+    Of larger arrays most_elements are tried, chosen by the seed.
+    """
+    plan = Plan(graph, rows, np.float64, input_gradient=True, operations=operations)
+    _fill(plan, seed)
+    key = Key(seed, CHECK)
+    plan.value_and_grad(rows, key)
+    arrays = _checked_arrays(plan)
+    return tuple(
+        GradientError(name, _error(plan, key, values, gradient, most_elements))
+        for name, values, gradient in arrays
+    )
+
+
+def _checked_arrays(plan: Plan) -> list[tuple[str, Array, Array]]:
+    """Names, values as the plan reads them, and copies of their gradients, all in one line."""
+    data = plan.inputs(plan.rows).reshape(-1), plan.input_gradient(plan.rows).reshape(-1).copy()
+    parameters = [
+        (parameter.name, plan.parameters[parameter.place], plan.gradient[parameter.place].copy())
+        for parameter in plan.graph.parameters
+    ]
+    return [("data", *data), *parameters]
+
+
+def _fill(plan: Plan, seed: int) -> None:
+    """Random rows, answers and parameters; no parameter is zero, nor is a number of the data."""
+    data, target, weights = (Key(seed, CHECK, step=1, layer=part) for part in range(3))
+    inputs, answers = plan.inputs(plan.rows), plan.target(plan.rows)
+    away = normal(data, inputs.size)
+    inputs[...] = (away + np.copysign(0.1, away)).reshape(inputs.shape)
+    if plan.graph.target.kind == "labels":
+        answers[...] = words(target, plan.rows) % np.uint64(plan.graph.target.classes)
+    else:
+        answers[...] = uniform(target, answers.size).reshape(answers.shape)
+    plan.parameters[...] = initial_parameters(plan.graph, seed)
+    plan.parameters += 0.1 * normal(weights, plan.parameters.size)
+
+
+def _error(plan: Plan, key: Key, values: Array, gradient: Array, most: int) -> float:
+    chosen = permutation(Key(key.seed, CHECK, step=2), values.size)[:most]
+    if not chosen.size:
+        return 0.0
+    slopes = np.array([[_slope(plan, key, values, i, h) for h in _DISTANCES] for i in chosen])
+    error = np.abs(slopes - gradient[chosen, None]).min(axis=1).max()
+    scale = max(np.abs(slopes).max(), np.abs(gradient).max(), _SMALLEST_SCALE)
+    return float(error / scale)
+
+
+def _slope(plan: Plan, key: Key, values: Array, place: int, distance: float) -> float:
+    middle = values[place]
+    values[place] = middle + distance
+    above = plan.evaluate(plan.rows, key)[1]
+    values[place] = middle - distance
+    below = plan.evaluate(plan.rows, key)[1]
+    values[place] = middle
+    return (above - below) / (2 * distance)

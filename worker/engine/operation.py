@@ -1,0 +1,119 @@
+"""What an operation is: a row of rules, and a call of them on arrays the plan owns.
+
+N stands for rows, shapes in rules leave the row axis out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+import numpy as np
+
+from gradloom.worker.engine.arrays import Array, Buffer, Shape, size
+from gradloom.worker.engine.random import Key
+from gradloom.worker.engine.spec import Initializer
+
+L = TypeVar("L")
+Shapes = tuple[Shape, ...]
+
+
+class ShapeMismatch(ValueError):
+    """Inputs an operation cannot take: a sentence for the user, and the shape to go on with."""
+
+    def __init__(self, sentence: str, assumed: Shape) -> None:
+        super().__init__(sentence, assumed)
+        self.sentence = sentence
+        self.assumed = assumed
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A trainable array of an operation; fans are the inputs and outputs of one unit."""
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    fan_in: int
+    fan_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flops:
+    """Arithmetic per row: forward, and backward towards the inputs and the parameters.
+
+    Multiplications and additions count one each, so does a transcendental function.
+    """
+
+    forward: int
+    inputs: int
+    parameters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[L]):
+    """An operation's arrays for one number of rows; contiguous, and no two share memory.
+
+    saved lasts from the forward pass to the vjp, scratch to the end of either. An input gradient
+    is None where nobody needs it.
+    """
+
+    number: int
+    layer: L
+    inputs: tuple[Array, ...]
+    output: Array
+    parameters: tuple[Array, ...]
+    saved: tuple[Array, ...]
+    scratch: tuple[Array, ...]
+    output_gradient: Array
+    input_gradients: tuple[Array | None, ...]
+    parameter_gradients: tuple[Array, ...]
+
+
+def same_shape(_layer: object, inputs: Shapes) -> Shape:
+    """The shape rule of everything elementwise."""
+    return inputs[0]
+
+
+def no_weights(_layer: object, _inputs: Shapes) -> tuple[Weights, ...]:
+    """The rule of an operation without parameters."""
+    return ()
+
+
+def no_buffers(_layer: object, _inputs: Shapes) -> tuple[Buffer, ...]:
+    """The rule of an operation that needs no memory of its own."""
+    return ()
+
+
+def like_input(
+    count: int, dtype: type[np.generic] | None = None
+) -> Callable[[object, Shapes], tuple[Buffer, ...]]:
+    """The rule of an operation that needs so many buffers of its input's shape."""
+    return lambda _layer, inputs: (Buffer(inputs[0], dtype),) * count
+
+
+def per_element(forward: int, inputs: int) -> Callable[[object, Shapes], Flops]:
+    """The FLOP rule of everything elementwise."""
+
+    def flops(_layer: object, shapes: Shapes) -> Flops:
+        return Flops(forward * size(shapes[0]), inputs * size(shapes[0]))
+
+    return flops
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[L]):
+    """The rules of one operation on a layer's description of type L.
+
+    forward writes call.output; its key is None outside training. vjp reads output_gradient and
+    overwrites the input gradients and parameter gradients, sums over the rows. keeps names the
+    arrays of the forward pass, beside saved, that vjp reads.
+    """
+
+    forward: Callable[[Call[L], Key | None], None]
+    vjp: Callable[[Call[L]], None]
+    flops: Callable[[L, Shapes], Flops]
+    shape: Callable[[L, Shapes], Shape] = same_shape
+    weights: Callable[[L, Shapes], tuple[Weights, ...]] = no_weights
+    keeps: tuple[Literal["input", "output"], ...] = ()
+    saved: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers
+    scratch: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers
