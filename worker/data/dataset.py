@@ -1,0 +1,166 @@
+"""A dataset: input arrays and a target of as many rows, checked and held in their own types."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
+
+import numpy as np
+
+from gradloom.worker.data.agreement import Part, join_faults, length_faults
+from gradloom.worker.data.checks import check_finite, check_shape
+from gradloom.worker.data.container import Array, Container
+from gradloom.worker.data.errors import ArrayError, DataError, FileError
+from gradloom.worker.data.files import Roots
+from gradloom.worker.data.sources import file_field, open_source
+from gradloom.worker.data.spec import DataSource, DataSpec
+from gradloom.worker.data.target import TargetKind, target_rows
+from gradloom.worker.data.wording import listed, quoted
+from gradloom.worker.engine.spec import Fault
+
+TRAINING = "data"
+TEST = "data.test"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Rows of inputs and target, in the order of the file.
+
+    blocks are the inputs, of shape (rows, …), to be joined along the last axis; neighbours of one
+    number a row share a block. widths are the lengths of the named inputs along that axis.
+    target is as target_rows makes it, sha256 that of open_source.
+    """
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+    blocks: tuple[Array, ...]
+    target: Array
+    sha256: str
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.target)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one row of the joined inputs."""
+        return (*self.blocks[0].shape[1:-1], sum(self.widths))
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one row of the target; () for class labels."""
+        return self.target.shape[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where faults belong: to the choice of arrays, or to the files of the test rows."""
+
+    spec: DataSpec
+    source: DataSource
+    within: str
+
+    def array(self, name: str, field: str) -> str:
+        """The field of an array: this one, or the file of the test rows that holds it."""
+        return self.file(name) if self.within == TEST else field
+
+    def file(self, name: str) -> str:
+        """The field of the file in which an array stands."""
+        return file_field(self.source, name, self.within)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """Reads arrays from a container and collects what is wrong with them."""
+
+    container: Container
+    place: Place
+    faults: list[Fault]
+
+    def part(self, name: str, field: str, convert: Callable[[Array], Array]) -> list[Part]:
+        """One sound and converted array, or none and one more fault."""
+        at, noun = self.place.array(name, field), self.container.noun
+        if name not in self.container.names:
+            self.faults.append(Fault(at, _missing(name, self.container)))
+            return []
+        try:
+            return [Part(at, name, convert(_read(self.container, name)))]
+        except ArrayError as error:
+            self.faults.append(Fault(at, f"{noun.capitalize()} {quoted(name)} {error}"))
+        except FileError as error:
+            self.faults.append(Fault(self.place.file(name), str(error)))
+        return []
+
+
+def input_field(spec: DataSpec, position: int) -> str:
+    """The field of an input; that of them all where the spec leaves them out."""
+    return f"data.inputs[{position}]" if spec.inputs else "data.inputs"
+
+
+def open_dataset(
+    spec: DataSpec, source: DataSource, roots: Roots, kind: TargetKind, within: str = TRAINING
+) -> Dataset:
+    """Open a source and read what the spec names from it; within is TRAINING or TEST.
+
+    Inputs left out are all arrays but the target, in the order of the container's names.
+    Raises DataError with every fault.
+    """
+    container, sha256 = open_source(source, roots, within)
+    place = Place(spec, source, within)
+    names = spec.inputs or tuple(name for name in container.names if name != spec.target)
+    reading = Reading(container, place, _naming_faults(names, container, place))
+    inputs = [
+        part
+        for position, name in enumerate(names)
+        for part in reading.part(name, input_field(spec, position), _as_it_is)
+    ]
+    target = reading.part(spec.target, "data.target", lambda array: target_rows(array, kind))
+    faults = reading.faults + length_faults(inputs + target) + join_faults(inputs)
+    if faults:
+        raise DataError(tuple(faults))
+    widths = tuple(part.row_shape[-1] for part in inputs)
+    blocks = _blocks([part.array for part in inputs])
+    return Dataset(names, widths, blocks, target[0].array, sha256)
+
+
+def _as_it_is(array: Array) -> Array:
+    return array
+
+
+def _read(container: Container, name: str) -> Array:
+    """A sound array; raises ArrayError, FileError."""
+    array = container.read(name)
+    check_shape(array)
+    check_finite(array)
+    return array
+
+
+def _missing(name: str, container: Container) -> str:
+    noun = container.noun
+    return f"There is no {noun} {quoted(name)}. {noun.capitalize()}s: {listed(container.names)}."
+
+
+def _naming_faults(names: Sequence[str], container: Container, place: Place) -> list[Fault]:
+    """Inputs that cannot be meant as they are named; told once, for the training rows."""
+    if place.within == TEST:
+        return []
+    if not names:
+        return [Fault("data.inputs", f"There is no {container.noun} but the target to learn from.")]
+    target = place.spec.target
+    faults = []
+    for position, name in enumerate(names):
+        if name == target:
+            text = f"{quoted(name)} is the target as well: leave it out of the inputs."
+            faults.append(Fault(input_field(place.spec, position), text))
+        elif name in names[:position]:
+            faults.append(
+                Fault(input_field(place.spec, position), f"{quoted(name)} is named twice.")
+            )
+    return faults
+
+
+def _blocks(arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """The arrays, neighbours of one number a row side by side in one."""
+    groups = [(one, list(group)) for one, group in groupby(arrays, lambda array: array.ndim == 1)]
+    joined = [[np.stack(group, axis=1)] if one else group for one, group in groups]
+    return tuple(chain.from_iterable(joined))

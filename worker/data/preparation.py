@@ -1,0 +1,166 @@
+"""From a data spec to rows ready to be read: opened, checked, split, scaled.
+
+The service calls it to validate a job and a worker to train it, so both see the same data.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gradloom.worker.data.comparison import comparison_faults
+from gradloom.worker.data.dataset import TEST, TRAINING, Dataset, open_dataset
+from gradloom.worker.data.errors import ArrayError, DataError
+from gradloom.worker.data.files import Roots
+from gradloom.worker.data.normalize import Scaling, fit
+from gradloom.worker.data.oddities import absence_warnings, constant_warnings
+from gradloom.worker.data.reader import Reader
+from gradloom.worker.data.spec import DataSource, DataSpec
+from gradloom.worker.data.split import Rows, split, split_faults
+from gradloom.worker.data.target import TargetKind, class_count
+from gradloom.worker.data.wording import quoted
+from gradloom.worker.engine.spec import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What there is to learn from; classes only of labels, test_sha256 only of test rows.
+
+    Shapes are those of one row. Warnings are faults one can train with.
+    """
+
+    input_names: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+    classes: int | None
+    rows: int
+    training_rows: int
+    validation_rows: int
+    test_rows: int
+    sha256: str
+    test_sha256: str | None
+    warnings: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Readers of the training, validation and test rows, and what they are made from."""
+
+    training: Reader
+    validation: Reader
+    test: Reader | None
+    scaling: Scaling
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """Sound datasets, the classes of their labels, and how the first one is split."""
+
+    data: Dataset
+    test: Dataset | None
+    classes: int | None
+    training: Rows
+    validation: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of the data, and where it may lie."""
+
+    spec: DataSpec
+    roots: Roots
+    kind: TargetKind
+
+
+def inspect(spec: DataSpec, roots: Roots, *, seed: int, kind: TargetKind) -> Summary:
+    """What a job would learn from; raises DataError with every fault."""
+    return prepare(spec, roots, seed=seed, kind=kind).summary
+
+
+def prepare(spec: DataSpec, roots: Roots, *, seed: int, kind: TargetKind) -> Prepared:
+    """Open, check, split and scale the data of a job; raises DataError with every fault.
+
+    A pure function of its arguments and the files' bytes.
+    """
+    opened = _open(Request(spec, roots, kind), seed)
+    scaling = fit(opened.data, opened.training, spec.normalize)
+    return Prepared(
+        training=Reader(opened.data, opened.training, scaling),
+        validation=Reader(opened.data, opened.validation, scaling),
+        test=_test_reader(opened.test, scaling),
+        scaling=scaling,
+        summary=_summary(spec, opened, scaling),
+    )
+
+
+def _open(request: Request, seed: int) -> Opened:
+    spec = request.spec
+    faults: list[Fault] = []
+    data = _dataset(request, spec.source, TRAINING, faults)
+    classes = _classes(request, data, faults)
+    faults += split_faults(data.rows if data else None, spec.validation_fraction)
+    test = _test(request, data, classes, faults)
+    if faults or data is None:
+        raise DataError(tuple(faults))
+    training, validation = split(data.rows, spec.validation_fraction, seed)
+    return Opened(data, test, classes, training, validation)
+
+
+def _dataset(
+    request: Request, source: DataSource, within: str, faults: list[Fault]
+) -> Dataset | None:
+    """The dataset, or None and more faults."""
+    try:
+        return open_dataset(request.spec, source, request.roots, request.kind, within)
+    except DataError as error:
+        faults += error.faults
+        return None
+
+
+def _classes(request: Request, data: Dataset | None, faults: list[Fault]) -> int | None:
+    """How many classes the labels have; None for other targets, or with one more fault."""
+    if data is None or request.kind is not TargetKind.LABELS:
+        return None
+    try:
+        return class_count(data.target)
+    except ArrayError as error:
+        faults.append(Fault("data.target", f"{quoted(request.spec.target)} {error}"))
+        return None
+
+
+def _test(
+    request: Request, data: Dataset | None, classes: int | None, faults: list[Fault]
+) -> Dataset | None:
+    """The test rows: the same arrays as the training rows, from another source."""
+    spec = request.spec
+    if spec.test is None:
+        return None
+    same = replace(request, spec=replace(spec, inputs=data.names)) if data else request
+    test = _dataset(same, spec.test, TEST, faults)
+    if data and test:
+        faults += comparison_faults(data, test, classes, spec)
+    return test
+
+
+def _test_reader(test: Dataset | None, scaling: Scaling) -> Reader | None:
+    return Reader(test, np.arange(test.rows), scaling) if test else None
+
+
+def _summary(spec: DataSpec, opened: Opened, scaling: Scaling) -> Summary:
+    data, test = opened.data, opened.test
+    return Summary(
+        input_names=data.names,
+        input_shape=data.input_shape,
+        target_shape=data.target_shape,
+        classes=opened.classes,
+        rows=data.rows,
+        training_rows=len(opened.training),
+        validation_rows=len(opened.validation),
+        test_rows=test.rows if test else 0,
+        sha256=data.sha256,
+        test_sha256=test.sha256 if test else None,
+        warnings=(
+            *constant_warnings(spec, data, scaling),
+            *absence_warnings(data.target[opened.training], opened.classes),
+        ),
+    )

@@ -1,0 +1,88 @@
+"""Gathers rows of a dataset into a plan's buffers, scaled and in the plan's type."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradloom.worker.data.container import Array
+from gradloom.worker.data.dataset import Dataset
+from gradloom.worker.data.normalize import Floats, Scaling, apply
+from gradloom.worker.data.split import Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stripe:
+    """One block of inputs, where it goes along the last axis, and room to gather and scale it."""
+
+    block: Array
+    begin: int
+    end: int
+    offset: Floats
+    scale: Floats
+    gathered: Array
+    scaled: Floats
+
+    def fill(self, rows: Rows, out: Array) -> None:
+        """Write these rows of the block to its place in out."""
+        count = len(rows)
+        # mode="clip" is the only one that writes to out without a copy; rows are within bounds.
+        np.take(self.block, rows, axis=0, out=self.gathered[:count], mode="clip")
+        target = out[..., self.begin : self.end]
+        apply(self.gathered[:count], self.offset, self.scale, self.scaled[:count], target)
+
+
+class Reader:
+    """Some rows of a dataset, counted from 0 in the order in which they were given.
+
+    It owns scratch for as many rows as it was ever asked for at once, so one thread uses it.
+    """
+
+    def __init__(self, dataset: Dataset, rows: Rows, scaling: Scaling) -> None:
+        """Rows are numbers of the dataset's rows."""
+        self._dataset = dataset
+        self._rows = rows
+        self._scaling = scaling
+        self._stripes: tuple[Stripe, ...] = ()
+        self._room = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are to read."""
+        return len(self._rows)
+
+    def fill(self, positions: Rows, inputs: Array, target: Array) -> None:
+        """Write the rows at these positions to both buffers, of as many rows, in any float type.
+
+        Raises IndexError for a position that is not there.
+        """
+        rows = self._rows.take(positions)
+        self._reserve(len(rows))
+        for stripe in self._stripes:
+            stripe.fill(rows, inputs)
+        np.copyto(target, self._dataset.target[rows], casting="same_kind")
+
+    def _reserve(self, room: int) -> None:
+        if room > self._room:
+            self._stripes = _stripes(self._dataset, self._scaling, room)
+            self._room = room
+
+
+def _stripes(dataset: Dataset, scaling: Scaling, room: int) -> tuple[Stripe, ...]:
+    stripes = []
+    begin = 0
+    for block in dataset.blocks:
+        end = begin + block.shape[-1]
+        shape = (room, *block.shape[1:])
+        stripes.append(
+            Stripe(
+                block,
+                begin,
+                end,
+                np.ascontiguousarray(scaling.offset[..., begin:end]),
+                np.ascontiguousarray(scaling.scale[..., begin:end]),
+                np.empty(shape, block.dtype),
+                np.empty(shape),
+            )
+        )
+        begin = end
+    return tuple(stripes)

@@ -1,0 +1,71 @@
+"""What a loss asks of the target, and whether the target has it."""
+
+from enum import StrEnum
+
+import numpy as np
+
+from gradloom.worker.data.container import Array
+from gradloom.worker.data.errors import ArrayError
+from gradloom.worker.data.wording import counted
+
+MOST_CLASSES = 1_000_000
+
+
+class TargetKind(StrEnum):
+    """Class labels from 0, shares from 0 to 1, or any numbers."""
+
+    LABELS = "labels"
+    BINARY = "binary"
+    NUMBERS = "numbers"
+
+
+def target_rows(array: Array, kind: TargetKind) -> Array:
+    """The target as the loss reads it; raises ArrayError, whose message follows the name.
+
+    Labels become int64 of shape (rows,); shares and numbers keep their dtype and get shape
+    (rows, …), (rows, 1) where each row has one. The array holds finite numbers.
+    """
+    if kind is TargetKind.LABELS:
+        return _labels(array)
+    if kind is TargetKind.BINARY:
+        _check_rows(array, (array < 0) | (array > 1), "has {} in row {}: give numbers from 0 to 1.")
+    return array[:, None] if array.ndim == 1 else array
+
+
+def class_count(labels: Array) -> int:
+    """The largest label + 1; raises ArrayError where there is nothing to tell apart."""
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest == highest:
+        raise ArrayError(f"is {lowest} in {counted(len(labels), 'row')}: nothing can be learnt.")
+    return highest + 1
+
+
+def check_known_labels(labels: Array, classes: int) -> None:
+    """Raise ArrayError where a label is not among the classes of training."""
+    advice = f"has label {{}} in row {{}}: the training data has classes 0 to {classes - 1}."
+    _check_rows(labels, labels >= classes, advice)
+
+
+def absent_classes(labels: Array, classes: int) -> tuple[int, int]:
+    """How many of the classes have no row, and the first of them (or the count of classes)."""
+    present = np.unique(labels)
+    gaps = np.flatnonzero(present != np.arange(len(present)))
+    return classes - len(present), int(gaps[0]) if len(gaps) else len(present)
+
+
+def _labels(array: Array) -> Array:
+    if array.shape[1:] not in ((), (1,)):
+        raise ArrayError(f"has the shape {array.shape[1:]} a row: a class label is one number.")
+    labels = array.reshape(len(array))
+    _check_rows(labels, labels % 1 != 0, "has {} in row {}: class labels are whole numbers from 0.")
+    _check_rows(labels, labels < 0, "has {} in row {}: class labels are whole numbers from 0.")
+    most = f"has {{}} in row {{}}: at most {MOST_CLASSES:,} classes can be, counted from 0."
+    _check_rows(labels, labels >= MOST_CLASSES, most)
+    return labels.astype(np.int64)
+
+
+def _check_rows(array: Array, is_wrong: Array, sentence: str) -> None:
+    """Raise with the first value that is wrong, and its row, put into the sentence."""
+    if is_wrong.any():
+        place = np.unravel_index(int(is_wrong.argmax()), array.shape)
+        raise ArrayError(sentence.format(f"{array[place].item():g}", f"{int(place[0]):,}"))
