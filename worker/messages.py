@@ -97,7 +97,7 @@ class Answer:
     kind: AnswerKind
     round: int = 0
     facts: Mapping[str, object] = field(default_factory=dict)
-    body: bytes | memoryview = b""
+    body: bytes | memoryview = field(default=b"", repr=False)
 
 
 class BadAnswer(ValueError):

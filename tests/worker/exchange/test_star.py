@@ -1,0 +1,53 @@
+"""The star exchange gives the same bits for any division and any order of arrival."""
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from gradloom.worker.exchange.star import Sum, compute, packed, summed, unpacked
+from gradloom.worker.exchange.tree import IncompleteTree
+
+SHARDS = 11
+
+
+def leaf(shard: int) -> Sum:
+    """Gradients of very different sizes, so that the order of additions shows."""
+    random = np.random.Generator(np.random.Philox(shard))
+    gradient = (random.normal(size=50) * 10.0 ** random.integers(-6, 6, 50)).astype(np.float32)
+    return Sum(gradient, (1.0, float(gradient[0])))
+
+
+def exchanged(cuts: list[int], random: Random) -> Sum:
+    """The sum after each worker's part was packed, sent in any order and unpacked."""
+    bounds = list(zip([0, *cuts], [*cuts, SHARDS], strict=True))
+    parts = [packed(compute(first, last, SHARDS, leaf)) for first, last in bounds]
+    random.shuffle(parts)
+    return summed((unpacked(list(facts), body) for facts, body in parts), SHARDS)
+
+
+@pytest.mark.parametrize("workers", range(1, SHARDS + 1))
+def test_any_division_gives_equal_bits(workers: int) -> None:
+    random = Random(workers)
+    whole = exchanged([], random)
+    other = exchanged(sorted(random.sample(range(1, SHARDS), workers - 1)), random)
+    assert other.gradient.tobytes() == whole.gradient.tobytes()
+    assert other.statistics == whole.statistics
+
+
+def test_the_order_of_additions_shows_in_these_numbers() -> None:
+    in_a_row = leaf(0).gradient.copy()
+    for shard in range(1, SHARDS):
+        in_a_row += leaf(shard).gradient
+    assert in_a_row.tobytes() != exchanged([], Random(0)).gradient.tobytes()
+
+
+def test_a_part_that_is_missing_is_an_error() -> None:
+    with pytest.raises(IncompleteTree):
+        summed([compute(0, 5, SHARDS, leaf)], SHARDS)
+
+
+@pytest.mark.parametrize("facts", [None, [], {"a": 1}])
+def test_roots_without_nodes_are_refused(facts: object) -> None:
+    with pytest.raises(ValueError, match="roots without nodes"):
+        unpacked(facts, b"")

@@ -1,0 +1,147 @@
+"""A replica behind messages: same bits for any division, errors as answers, state that moves."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradloom.worker.messages import (
+    Answer,
+    AnswerKind,
+    Compute,
+    Content,
+    Evaluate,
+    Order,
+    Snapshot,
+    Task,
+    decode,
+)
+from gradloom.worker.server import Server
+from tests.worker.jobs import task_in, write_rows
+
+STEPS = 7
+MODEL = Snapshot(Content.MODEL)
+STATE = Snapshot(Content.STATE, (("uid", "u-1"),))
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    return task_in(tmp_path)
+
+
+def started(task: Task, state: bytes | None = None) -> Server:
+    server = Server()
+    assert decode(server.answer((task, state))).kind is AnswerKind.READY
+    return server
+
+
+def told(server: Server, *order: Any, **more: Any) -> Answer:
+    return decode(server.answer(Order(*order, **more)))
+
+
+def train(servers: list[Server], shards: int, first: int, last: int) -> tuple[bytes, ...]:
+    """Steps first … last-1, the shards divided evenly; the roots that lead to step last."""
+    roots: tuple[bytes, ...] = ()
+    count = len(servers)
+    for step in range(first, last):
+        orders = [
+            Order(step, step, Compute(i * shards // count, (i + 1) * shards // count), roots=roots)
+            for i in range(count)
+        ]
+        pairs = zip(servers, orders, strict=True)
+        roots = tuple(server.answer(order) for server, order in pairs)
+    return roots
+
+
+def weights(server: Server, step: int, roots: tuple[bytes, ...]) -> object:
+    return told(server, 99, step, MODEL, roots=roots).facts["weights_sha256"]
+
+
+def trained(task: Task, workers: int) -> object:
+    servers = [started(task) for _ in range(workers)]
+    return weights(servers[0], STEPS, train(servers, task.shards, 0, STEPS))
+
+
+@pytest.mark.parametrize("workers", [2, 3, 5, 8])
+def test_the_weights_do_not_depend_on_the_number_of_workers(task: Task, workers: int) -> None:
+    assert trained(task, workers) == trained(task, 1)
+
+
+def test_the_weights_do_depend_on_the_number_of_shards(task: Task, tmp_path: Path) -> None:
+    assert trained(task_in(tmp_path, shards=4), 1) != trained(task, 1)
+
+
+def test_the_order_in_which_roots_arrive_does_not_matter(task: Task) -> None:
+    one, other = started(task), started(task)
+    roots = train([one, other], task.shards, 0, 1)
+    assert weights(one, 1, roots) == weights(other, 1, roots[::-1])
+
+
+def test_a_snapshot_makes_another_worker_stand_where_this_one_does(task: Task) -> None:
+    first = started(task)
+    roots = train([first], task.shards, 0, 4)
+    state = bytes(told(first, 50, 4, STATE, roots=roots).body)
+    second = started(task, state)
+    assert weights(second, 7, train([second], task.shards, 4, 7)) == trained(task, 1)
+
+
+def test_an_order_may_bring_the_state_it_stands_on(task: Task) -> None:
+    first, behind = started(task), started(task)
+    roots = train([first], task.shards, 0, 4)
+    state = bytes(told(first, 50, 4, STATE, roots=roots).body)
+    assert told(behind, 51, 4, MODEL, state=state).facts == told(first, 51, 4, MODEL).facts | {
+        "seconds": {"data": 0.0, "forward": 0.0, "backward": 0.0}
+    }
+
+
+def test_an_order_that_is_repeated_makes_the_step_once(task: Task) -> None:
+    server = started(task)
+    roots = train([server], task.shards, 0, 1)
+    first = told(server, 5, 1, Compute(0, 8), roots=roots)
+    again = told(server, 6, 1, Compute(0, 8), roots=roots)
+    assert first.facts["commit"] and again.facts["commit"] is None
+    assert bytes(first.body) == bytes(again.body)
+
+
+def test_a_worker_two_steps_behind_says_so(task: Task) -> None:
+    answer = told(started(task), 1, 2, Compute(0, 8))
+    assert answer.kind is AnswerKind.ERROR
+    assert "stands at step 0, not 2" in str(answer.facts["message"])
+
+
+def test_roots_with_a_shard_missing_are_an_error_and_no_step(task: Task) -> None:
+    server = started(task)
+    half = server.answer(Order(1, 0, Compute(0, 4)))
+    answer = told(server, 2, 1, Compute(0, 8), roots=(half,))
+    assert answer.kind is AnswerKind.ERROR
+    assert told(server, 3, 0, Compute(0, 4)).kind is AnswerKind.DONE
+
+
+def test_evaluation_counts_every_row_once(task: Task) -> None:
+    answer = told(started(task), 1, 0, Evaluate("validation", 0, 1))
+    ((_, _, statistics),) = answer.facts["statistics"]  # type: ignore[misc]
+    assert statistics[0] == 22
+
+
+def test_changed_data_is_refused(task: Task, tmp_path: Path) -> None:
+    write_rows(tmp_path, rows=111)
+    answer = decode(Server().answer((task, None)))
+    assert (answer.kind, answer.facts["reason"]) == (AnswerKind.ERROR, "DATA_CHANGED")
+
+
+def test_data_that_is_gone_is_an_answer(task: Task, tmp_path: Path) -> None:
+    (tmp_path / "rows.npz").unlink()
+    answer = decode(Server().answer((task, None)))
+    assert (answer.kind, answer.facts["reason"]) == (AnswerKind.ERROR, "DATA_UNREADABLE")
+
+
+def test_an_order_before_the_task_is_an_answer() -> None:
+    assert decode(Server().answer(Order(1, 0, MODEL))).kind is AnswerKind.ERROR
+
+
+def test_an_empty_shard_adds_nothing(tmp_path: Path) -> None:
+    """The last batch of an epoch has 16 rows for 20 shards."""
+    task = task_in(tmp_path, shards=20)
+    servers = [started(task) for _ in range(3)]
+    roots = train(servers, 20, 0, 4)
+    assert told(servers[0], 9, 4, MODEL, roots=roots).kind is AnswerKind.DONE

@@ -1,0 +1,33 @@
+"""Fits data and model together: what a loss asks of the data, what the data asks of the model."""
+
+import hashlib
+
+from gradloom.worker.data.preparation import Summary
+from gradloom.worker.data.target import TargetKind
+from gradloom.worker.engine.spec import (
+    BinaryCrossEntropy,
+    Loss,
+    MeanSquaredError,
+    SoftmaxCrossEntropy,
+    Target,
+)
+
+# What each loss reads as its target.
+TARGET_KINDS: dict[type[Loss], TargetKind] = {
+    SoftmaxCrossEntropy: TargetKind.LABELS,
+    MeanSquaredError: TargetKind.NUMBERS,
+    BinaryCrossEntropy: TargetKind.BINARY,
+}
+
+
+def target_of(summary: Summary) -> Target:
+    """What the model's output has to fit."""
+    if summary.classes is not None:
+        return Target("labels", classes=summary.classes)
+    return Target("numbers", shape=summary.target_shape)
+
+
+def data_sha256(summary: Summary) -> str:
+    """One hash for the data of a job: that of its files, and of its test files if it has any."""
+    parts = [summary.sha256, *([summary.test_sha256] if summary.test_sha256 else [])]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()

@@ -1,0 +1,110 @@
+"""A job's state at a step: parameters and optimiser slots, twice over.
+
+An update reads the state of step s and writes that of step s + 1 beside it; only when it is
+complete does the state stand at s + 1. Whatever happens in between, step s is whole.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load, save
+
+from gradloom.worker.engine.graph import Graph
+from gradloom.worker.engine.initializers import initial_parameters
+from gradloom.worker.engine.optimizers import init, slots, update
+from gradloom.worker.engine.spec import UpdateRule
+from gradloom.worker.tensor_file import metadata as metadata_of
+
+Vector = npt.NDArray[np.float32]
+
+_SLOT = "optimizer."
+_STEP = "step"
+
+
+class BadState(ValueError):
+    """A snapshot that is not one of this job's."""
+
+
+class State:
+    """Parameters and slots, flat vectors in the order of the graph's parameters."""
+
+    def __init__(self, graph: Graph, rule: UpdateRule, seed: int) -> None:
+        """Stands at step 0 with the parameters of the seed."""
+        self.step = 0
+        self._graph = graph
+        self._rule = rule
+        parameters = initial_parameters(graph, seed)
+        self._parameters = (parameters, np.empty_like(parameters))
+        first = init(rule, parameters)
+        self._slots = (first, tuple(np.empty_like(slot) for slot in first))
+
+    @property
+    def parameters(self) -> Vector:
+        """The parameters at the step; not to be written to."""
+        return self._parameters[self._side]
+
+    @property
+    def _side(self) -> int:
+        return self.step % 2
+
+    def advance(self, gradient: Vector, learning_rate: float) -> None:
+        """One update with the batch's mean gradient."""
+        old, new = self._side, 1 - self._side
+        with np.errstate(all="ignore"):
+            update(
+                self._rule,
+                gradient,
+                self._parameters[old],
+                self._slots[old],
+                self._parameters[new],
+                self._slots[new],
+                learning_rate=learning_rate,
+                step=self.step + 1,
+            )
+        self.step += 1
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of the parameters' bytes in the order of their names, little-endian float32."""
+        named = self._named(self.parameters)
+        digest = hashlib.sha256()
+        for name in sorted(named):
+            digest.update(named[name].astype("<f4", copy=False).tobytes())
+        return digest.hexdigest()
+
+    def model(self, metadata: Mapping[str, str]) -> bytes:
+        """The parameters as a safetensors file, by name."""
+        return save(self._named(self.parameters), {**metadata, _STEP: str(self.step)})
+
+    def snapshot(self, metadata: Mapping[str, str]) -> bytes:
+        """The whole state as a safetensors file; restore takes it back."""
+        arrays = self._named(self.parameters)
+        for name, slot in zip(slots(self._rule), self._slots[self._side], strict=True):
+            arrays |= {f"{_SLOT}{name}.{key}": value for key, value in self._named(slot).items()}
+        return save(arrays, {**metadata, _STEP: str(self.step)})
+
+    def restore(self, content: bytes) -> None:
+        """Stands where a snapshot stood. Raises BadState, and then stands where it was."""
+        arrays, step = load(content), int(metadata_of(content)[_STEP])
+        parameters = self._flat(arrays, "")
+        states = [self._flat(arrays, f"{_SLOT}{name}.") for name in slots(self._rule)]
+        self.step = step
+        np.copyto(self._parameters[self._side], parameters)
+        for slot, value in zip(self._slots[self._side], states, strict=True):
+            np.copyto(slot, value)
+
+    def _named(self, vector: Vector) -> dict[str, Vector]:
+        return {
+            parameter.name: vector[parameter.place].reshape(parameter.shape)
+            for parameter in self._graph.parameters
+        }
+
+    def _flat(self, arrays: Mapping[str, Vector], prefix: str) -> Vector:
+        vector = np.empty_like(self.parameters)
+        for name, place in self._named(vector).items():
+            found = arrays.get(prefix + name)
+            if found is None or found.shape != place.shape or found.dtype != np.float32:
+                raise BadState(f"the snapshot has no array {prefix + name} of shape {place.shape}")
+            np.copyto(place, found)
+        return vector
