@@ -14,6 +14,7 @@ GradloomError                  code                 what it means
 ├── Unavailable                UNAVAILABLE          not now; retry
 │   └── TimedOut               DEADLINE_EXCEEDED    the caller's deadline passed
 ├── ServiceBug                 INTERNAL             a bug of ours, with an incident id
+├── CannotServe                –                    the service refuses to start
 ├── MissingExtra               –                    a part of Gradloom is not installed
 ├── JobFailed                  –                    the job waited for ended FAILED
 └── JobCancelled               –                    the job waited for ended CANCELLED
@@ -181,6 +182,16 @@ class ServiceBug(GradloomError):
     """A bug of ours; the incident id leads to the service's log."""
 
     code = "INTERNAL"
+
+
+class CannotServe(GradloomError):
+    """The service refuses to start; `exit_code` is what `gradloom serve` ends with."""
+
+    code = "FAILED_PRECONDITION"
+
+    def __init__(self, message: str, *, reason: str, exit_code: int = 3) -> None:
+        super().__init__(message, reason=reason)
+        self.exit_code = exit_code
 
 
 class MissingExtra(GradloomError):

@@ -1,0 +1,16 @@
+"""How far a job may go: the numbers that validation holds it to."""
+
+NAME_LENGTH = 63
+LABELS = 64
+LABEL_KEY_LENGTH = 63
+LABEL_VALUE_BYTES = 255
+REQUEST_ID_LENGTH = 36
+
+SEED = 2**64 - 1
+SHARDS = 1_024
+# Epochs, and updates in all.
+LENGTH = 1_000_000_000
+INTERVAL_SECONDS = 1_000_000_000
+
+PARAMETERS = 100_000_000
+WORKER_BYTES = 16_000_000_000

@@ -1,0 +1,394 @@
+"""Everything wrong with a job is said at once, with the field; ids are those of the plan."""
+
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradloom.service.errors import InvalidSpec, SpecFault
+from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
+from gradloom.service.jobs.validation import (
+    Checked,
+    spec_sha256,
+    validate,
+    validate_message,
+)
+from gradloom.service.wire import spec_to_wire
+from gradloom.v1 import specs_pb2
+from gradloom.worker.data.files import Roots
+from gradloom.worker.data.spec import DataSource, DataSpec, Normalize
+from gradloom.worker.engine.spec import (
+    Adam,
+    AdamW,
+    ConstantSchedule,
+    CosineSchedule,
+    Dense,
+    Dropout,
+    LeakyRelu,
+    MeanSquaredError,
+    Model,
+    Optimizer,
+    Relu,
+    Residual,
+    Sgd,
+    SoftmaxCrossEntropy,
+    StepSchedule,
+)
+
+ROWS, COLUMNS, CLASSES = 100, 6, 4
+
+SPEC = JobSpec(
+    name="digits",
+    data=DataSpec(path="digits.npz", inputs=("images",), target="labels", validation_fraction=0.2),
+    model=Model((Dense(16), Relu(), Dropout(0.2), Dense(CLASSES))),
+    loss=SoftmaxCrossEntropy(),
+    optimizer=Optimizer(Adam(0.001)),
+    training=Training(16, epochs=3, shards=4),
+    seed=7,
+    schedule=CosineSchedule(warmup_steps=5),
+    resources=Resources(workers=2),
+)
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
+    """A folder with one sound data set, and arrays that are not."""
+    folder = tmp_path_factory.mktemp("data")
+    images = np.arange(ROWS * COLUMNS, dtype=np.float32).reshape(ROWS, COLUMNS)
+    labels = np.arange(ROWS) % CLASSES
+    holed = images.copy()
+    holed[12, 3] = np.nan
+    np.savez(
+        folder / "digits.npz",
+        images=images,
+        labels=labels,
+        holed=holed,
+        short=images[:90],
+        halves=labels + 0.5,
+        same=np.full(ROWS, 3),
+        pictures=images.reshape(ROWS, 2, 3),
+    )
+    np.savez(folder / "wide.npz", images=images[:, :5], labels=labels)
+    return Roots((folder,))
+
+
+Change = Callable[[JobSpec], JobSpec]
+
+
+def model(*layers: object) -> Change:
+    return lambda spec: replace(spec, model=Model(layers))
+
+
+def data(**changes: object) -> Change:
+    return lambda spec: replace(spec, data=replace(spec.data, **changes))
+
+
+def training(**changes: object) -> Change:
+    return lambda spec: replace(spec, training=replace(spec.training, **changes))
+
+
+def optimizer(kind: object, **changes: object) -> Change:
+    return lambda spec: replace(spec, optimizer=Optimizer(kind, **changes))
+
+
+def part(**changes: object) -> Change:
+    return lambda spec: replace(spec, **changes)
+
+
+def faults_of(spec: JobSpec, roots: Roots) -> tuple[SpecFault, ...]:
+    with pytest.raises(InvalidSpec) as caught:
+        validate(spec, roots)
+    return caught.value.faults
+
+
+deep = Dense(CLASSES)
+for _ in range(40):
+    deep = Residual((deep,))
+
+NAN = math.nan
+FAULTS: list[tuple[str, Change, str, str]] = [
+    ("B002", model(deep), "model.layers", "nested deeper than 32"),
+    ("B014", optimizer(Adam(NAN)), "optimizer.adam.learning_rate", "NaN: give a finite number"),
+    ("B014", data(validation_fraction=NAN), "data.validation_fraction", "nan"),
+    ("B014", optimizer(Adam(1), clip_norm=math.inf), "optimizer.clip_norm", "infinite"),
+    ("B015", part(seed=-1), "seed", "seed is -1: use 0 to 18446744073709551615"),
+    ("B015", part(seed=2**64), "seed", "use 0 to 18446744073709551615"),
+    ("B016", optimizer(Sgd(1e-50)), "optimizer.sgd.learning_rate", "rounds to zero in float32"),
+    ("B023", model(), "model.layers", "The model has no layers"),
+    ("B024", model(Dense(0)), "model.layers[0].dense.units", "units is 0: give at least 1"),
+    ("B025", model(Dense(10**6)), "model.layers[0].dense.units", "the largest allowed is 65536"),
+    ("B025", model(*[Relu()] * 10_001), "model.layers", "10001 layers"),
+    (
+        "B025",
+        model(Dense(65_536), Dense(32_768), Dense(CLASSES)),
+        "model",
+        "has 2,148,106,244 parameters (8.6 GB, 34 GB with gradient and optimizer); this server "
+        "allows 100,000,000",
+    ),
+    (
+        "B026",
+        model(Dense(64), Residual((Dense(32),)), Dense(CLASSES)),
+        "model.layers[1].residual",
+        "turns (64) into (32)",
+    ),
+    ("B030", model(Dropout(1.5), Dense(4)), "model.layers[0].dropout.rate", "rate is 1.5"),
+    ("B030", model(LeakyRelu(-1), Dense(4)), "model.layers[0].leaky_relu.slope", "slope is -1"),
+    ("B030", optimizer(AdamW(1, beta1=1)), "optimizer.adamw.beta1", "up to but not 1"),
+    ("B030", optimizer(Adam(1, epsilon=0)), "optimizer.adam.epsilon", "give a positive number"),
+    ("B034", model(Dense(9)), "model.layers[0].dense.units", "4 classes, the last layer 9"),
+    ("B036", optimizer(Sgd(-0.5)), "optimizer.sgd.learning_rate", "give a positive number"),
+    ("B036", optimizer(Sgd(1001)), "optimizer.sgd.learning_rate", "the largest allowed is 1000"),
+    ("B036", optimizer(Sgd(1, weight_decay=-1)), "optimizer.sgd.weight_decay", "0 or more"),
+    ("B036", optimizer(Sgd(1), clip_norm=0), "optimizer.clip_norm", "give a positive number"),
+    ("B036", optimizer(Sgd(1, nesterov=True)), "optimizer.sgd.nesterov", "needs momentum"),
+    (
+        "B037",
+        part(schedule=ConstantSchedule(warmup_steps=15)),
+        "schedule.constant.warmup_steps",
+        "15 steps, training only 15",
+    ),
+    ("B037", part(schedule=StepSchedule(0)), "schedule.step.every_steps", "give at least 1"),
+    ("B038", training(steps=9), "training", "Give epochs or steps, not both."),
+    ("B038", training(epochs=0), "training", "Neither epochs nor steps is given"),
+    ("B038", training(epochs=-1), "training.epochs", "epochs is -1"),
+    ("B038", training(epochs=0, steps=-2), "training.steps", "steps is -2"),
+    ("B038", training(epochs=10**9 + 1), "training.epochs", "use 1 to 1,000,000,000"),
+    ("B038", training(epochs=10**9), "training.epochs", "epochs are 5,000,000,000 steps"),
+    ("B039", training(batch_size=0), "training.batch_size", "batch_size is 0"),
+    (
+        "B039",
+        training(batch_size=81),
+        "training.batch_size",
+        "batch_size is 81, only 80 training rows are left after the split",
+    ),
+    (
+        "B040",
+        training(batch_size=4, shards=8),
+        "training.shards",
+        "8 shards need at least 8 rows a batch: batch_size is 4.",
+    ),
+    ("B041", training(shards=-1), "training.shards", "shards is -1: use 1 to 1024."),
+    ("B041", training(shards=1025), "training.shards", "shards is 1025: use 1 to 1024."),
+    ("B042", part(resources=Resources(-1)), "resources.workers", "workers is -1: give at least 1"),
+    (
+        "B042",
+        part(resources=Resources(12)),
+        "resources.workers",
+        "12 workers cannot share 4 shards: set training.shards: 12 or use 4 or fewer workers.",
+    ),
+    ("B042", part(resources=Resources(1, -1)), "resources.max_failures", "give 0 or more"),
+    ("B045", part(checkpoints=Checkpoints(0.5)), "checkpoints.interval", "0.5s: give 1s to"),
+    ("B045", part(checkpoints=Checkpoints(1e12)), "checkpoints.interval", "give 1s to"),
+    ("B045", part(checkpoints=Checkpoints(NAN)), "checkpoints.interval", "give 1s to"),
+    ("B045", part(checkpoints=Checkpoints(30, 0)), "checkpoints.keep_last", "must stay"),
+    ("B047", data(path="digts.npz"), "data.path", "Nearest: digits.npz"),
+    ("B047", data(path="x" * 10_000 + ".npz"), "data.path", "cannot be opened"),
+    ("B048", data(path="../../etc/passwd.npz"), "data.path", "leaves the data roots"),
+    ("B048", data(path="a\0b.npz"), "data.path", "leaves the data roots"),
+    ("B047", data(path=""), "data", "path or files"),
+    ("B058", data(inputs=("pixels",)), "data.inputs[0]", '"pixels"'),
+    ("B058", data(target="label"), "data.target", '"label"'),
+    ("B058", data(target=""), "data.target", "target is missing"),
+    ("B059", data(inputs=("images", "short")), "data.inputs[1]", "90"),
+    ("B060", data(inputs=("holed",)), "data.inputs[0]", "NaN in row 12, column 3"),
+    ("B062", data(target="halves"), "data.target", "class labels are whole numbers"),
+    ("B063", data(target="same"), "data.target", "nothing can be learnt"),
+    ("B064", data(validation_fraction=0.001), "data.validation_fraction", "use at least 0.01"),
+    ("B064", data(validation_fraction=1.0), "data.validation_fraction", "up to but not 1"),
+    ("B069", part(name="Digits\u202ex"), "name", '"Digits\\u202ex"'),
+    ("test", data(test=DataSource("none.npz")), "data.test.path", "There is no file"),
+    ("test", data(test=DataSource("wide.npz")), "data.test.path", "shape (5,)"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "sentence"),
+    [row[1:] for row in FAULTS],
+    ids=[f"{row[0]}-{index}" for index, row in enumerate(FAULTS)],
+)
+def test_a_fault_is_told_with_its_field(
+    change: Change, field: str, sentence: str, roots: Roots
+) -> None:
+    faults = {fault.field: fault.description for fault in faults_of(change(SPEC), roots)}
+
+    assert sentence in faults[field]
+
+
+def test_a_sound_job_comes_to_a_plan(roots: Roots) -> None:
+    plan = validate(SPEC, roots).plan
+
+    assert (plan.training_rows, plan.validation_rows, plan.test_rows) == (80, 20, 0)
+    assert (plan.shards, plan.steps, plan.steps_per_epoch, plan.epochs) == (4, 15, 5, 3)
+    assert plan.parameters == (COLUMNS + 1) * 16 + 17 * CLASSES
+    assert [layer.kind for layer in plan.layers] == ["dense", "relu", "dropout", "dense"]
+    assert plan.memory_bytes > 4 * plan.parameters
+
+
+def test_steps_count_the_epochs_they_touch(roots: Roots) -> None:
+    plan = validate(training(epochs=0, steps=11)(SPEC), roots).plan
+
+    assert (plan.steps, plan.epochs) == (11, 3)
+
+
+@pytest.mark.parametrize(("batch_size", "shards"), [(16, 1), (64, 2), (80, 2)])
+def test_shards_left_out_leave_each_32_rows(batch_size: int, shards: int, roots: Roots) -> None:
+    spec = replace(SPEC, schedule=ConstantSchedule(), resources=Resources(1))
+    change = training(batch_size=batch_size, shards=0)
+
+    assert validate(change(spec), roots).plan.shards == shards
+
+
+def test_b041_an_empty_shard_in_the_last_batch_is_accepted(roots: Roots) -> None:
+    assert validate(training(batch_size=79, shards=70)(SPEC), roots).plan.steps_per_epoch == 2
+
+
+def test_b065_a_constant_column_is_only_worth_knowing(roots: Roots) -> None:
+    spec = data(inputs=("images", "same"), normalize=Normalize.STANDARD)(SPEC)
+
+    assert [fault.field for fault in validate(spec, roots).warnings] == ["data.inputs[1]"]
+
+
+def test_b066_a_worker_of_too_much_memory_is_refused(
+    roots: Roots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gradloom.service.jobs.limits.WORKER_BYTES", 50_000_000)
+
+    (fault,) = faults_of(SPEC, roots)
+
+    assert fault.field == "training.batch_size"
+    assert "the limit is 50 MB: lower batch_size" in fault.description
+
+
+def test_everything_is_told_at_once(roots: Roots) -> None:
+    spec = replace(
+        SPEC,
+        name="",
+        data=replace(SPEC.data, path="nowhere.npz"),
+        model=Model((Dense(0), Dropout(2.0))),
+        optimizer=Optimizer(Adam(-1)),
+        training=Training(0),
+        resources=Resources(0),
+    )
+
+    assert {fault.field for fault in faults_of(spec, roots)} == {
+        "name",
+        "data.path",
+        "model.layers[0].dense.units",
+        "model.layers[1].dropout.rate",
+        "optimizer.adam.learning_rate",
+        "training",
+        "training.batch_size",
+        "resources.workers",
+    }
+
+
+def test_numbers_as_a_target_need_no_classes(roots: Roots) -> None:
+    spec = replace(SPEC, loss=MeanSquaredError(), model=Model((Dense(1),)))
+
+    assert validate(data(target="halves")(spec), roots).plan.parameters == COLUMNS + 1
+
+
+def test_a_fault_of_the_form_hides_no_other(roots: Roots) -> None:
+    message = spec_to_wire(SPEC)
+    message.ClearField("loss")
+    message.model.layers[0].dense.units = -5
+    message.data.path = "nowhere.npz"
+
+    with pytest.raises(InvalidSpec) as caught:
+        validate_message(message, roots)
+
+    fields = [fault.field for fault in caught.value.faults]
+    assert fields == ["loss", "data.path", "model.layers[0].dense.units"]
+
+
+def test_an_empty_message_is_missing_everything(roots: Roots) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        validate_message(specs_pb2.JobSpec(), roots)
+
+    fields = {fault.field for fault in caught.value.faults}
+    assert fields == {"name", "data", "model", "loss", "optimizer", "training"}
+
+
+def test_a_message_and_its_spec_come_to_the_same(roots: Roots) -> None:
+    assert validate_message(spec_to_wire(SPEC), roots) == validate(SPEC, roots)
+
+
+# --- hashes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        part(name="other"),
+        part(resources=Resources(4, max_failures=1)),
+        part(checkpoints=Checkpoints(5, 3)),
+        data(path="elsewhere/digits.npz"),
+        data(test=DataSource("test.npz")),
+    ],
+)
+def test_what_cannot_change_the_weights_is_not_in_the_hash(change: Change) -> None:
+    assert spec_sha256(change(SPEC)) == spec_sha256(SPEC)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        part(seed=8),
+        training(epochs=4),
+        training(shards=8),
+        model(Dense(16), Relu(), Dense(CLASSES)),
+        optimizer(Adam(0.002)),
+        data(normalize=Normalize.UNIT),
+        part(schedule=ConstantSchedule()),
+    ],
+)
+def test_what_can_change_the_weights_is_in_the_hash(change: Change) -> None:
+    assert spec_sha256(change(SPEC)) != spec_sha256(SPEC)
+
+
+def test_a_default_hashes_like_the_same_written_out() -> None:
+    left_out, written = training(shards=0)(SPEC), training(shards=1)(SPEC)
+
+    assert spec_sha256(left_out) == spec_sha256(written)
+
+
+# --- anything at all
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(any_=st.data())
+def test_any_bytes_that_parse_are_checked_or_refused(roots: Roots, any_: st.DataObject) -> None:
+    encoded = bytearray(spec_to_wire(SPEC).SerializeToString())
+    for _ in range(any_.draw(st.integers(1, 4))):
+        encoded[any_.draw(st.integers(0, len(encoded) - 1))] = any_.draw(st.integers(0, 255))
+    message = specs_pb2.JobSpec()
+    try:
+        message.ParseFromString(bytes(encoded))
+    except DecodeError:
+        return
+
+    try:
+        assert isinstance(validate_message(message, roots), Checked)
+    except InvalidSpec as error:
+        assert error.faults
+
+
+@pytest.mark.parametrize("bits", [0x7FF8000000000000, 0xFFF0000000000000, 1, 0x7FEFFFFFFFFFFFFF])
+def test_no_number_breaks_the_check(bits: int, roots: Roots) -> None:
+    odd = struct.unpack("<d", struct.pack("<Q", bits))[0]
+    spec = replace(
+        SPEC,
+        data=replace(SPEC.data, validation_fraction=odd),
+        model=Model((LeakyRelu(odd), Dropout(odd))),
+        optimizer=Optimizer(Adam(odd, odd, odd, odd, odd), odd),
+        schedule=CosineSchedule(odd),
+        checkpoints=Checkpoints(odd),
+    )
+
+    assert faults_of(spec, roots)
