@@ -131,7 +131,8 @@ class Coordinator:
                 self._checkpoint_due = True
                 return []
             case Cancelled():
-                return self._end(State.CANCELLED, Reason.CANCEL_REQUESTED)
+                message = f"Cancelled after {self._step} of {self._course.steps} steps."
+                return self._end(State.CANCELLED, Reason.CANCEL_REQUESTED, message)
             case Draining():
                 return self._drain()
 
@@ -173,7 +174,9 @@ class Coordinator:
                 self._measured.add((split, self._step))
                 return [Measured(split, self._step)]
             case Snapshot(Content.MODEL):
-                return self._end(State.SUCCEEDED, Reason.COMPLETED, before=KeepModel(self._step))
+                message = f"All {self._step} steps are done."
+                keep = KeepModel(self._step)
+                return self._end(State.SUCCEEDED, Reason.COMPLETED, message, before=keep)
             case _:
                 return [self._keep_snapshot()]
 

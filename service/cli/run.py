@@ -1,0 +1,185 @@
+"""The command that is the embedded whole: service, submit, watch, result."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from gradloom.service.cli.exits import Exit, exit_of_state
+from gradloom.service.cli.extras import needing, require_backend
+from gradloom.service.cli.following import Several, displayed, follow
+from gradloom.service.cli.interrupts import interrupt_on_terminate, leave_on_next
+from gradloom.service.cli.output import Output, prints
+from gradloom.service.cli.summary import Recorder, Summary, progress_lines
+from gradloom.service.cli.validate import checked_here
+from gradloom.service.client import Client
+from gradloom.service.errors import GradloomError, WrongState
+from gradloom.service.job_file import write_job_file
+from gradloom.service.jobs.job import Job
+from gradloom.service.submission import Submission, read_submission
+from gradloom.service.terminal import Display
+from gradloom.service.wire import spec_to_wire
+from gradloom.service.wording import plural
+
+
+@click.command("run")
+@click.argument("file", metavar="JOB.yaml")
+@click.option("--workers", type=int, metavar="N", help="Instead of resources.workers.")
+@click.option("--backend", type=click.Choice(["ray", "local"]), help="What runs the workers.")
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="out",
+    show_default=True,
+    help="Where the result goes, in a folder of the job's id.",
+)
+@click.option(
+    "--http",
+    metavar="HOST:PORT",
+    default="127.0.0.1:0",
+    show_default=True,
+    help="Where /metrics is served meanwhile; port 0 takes a free one.",
+)
+@prints
+def run_command(
+    output: Output,
+    file: str,
+    workers: int | None,
+    backend: str | None,
+    folder: Path,
+    http: str,
+) -> int:
+    """\b
+    Examples:
+      gradloom run examples/digits.yaml --workers 2
+      gradloom run examples/digits.yaml --backend local --json | tail -1
+
+    Trains a job on this machine: starts a service, submits the job, shows its progress, and
+    keeps the model. Ctrl-C cancels the job; the second one leaves at once. Ends with the
+    outcome of the job.
+    """
+    submission = read_submission(file).with_workers(workers)
+    require_backend(backend)
+    if submission.faults:
+        raise submission.refusal(checked_here(submission).faults)
+    output.note("starting a service on this machine …")
+    with needing("local", "gradloom run"):
+        from gradloom.service.cli.logs import log_to_stderr
+        from gradloom.service.config import ServerConfig
+        from gradloom.service.server import Embedded
+
+    log_to_stderr()
+    interrupt_on_terminate()
+    with _run_folder(output, folder) as data_dir:
+        config = ServerConfig(
+            listen="127.0.0.1:0",
+            http=http,
+            data_dir=data_dir,
+            backend=backend or "ray",
+        )
+        with Embedded(config) as ready, Client(ready.address) as client:
+            output.note(f"metrics while it runs: http://{ready.http_address}/metrics")
+            run = _Run(output, client, ready.backend, folder)
+            return run.outcome(submission)
+
+
+class _Run:
+    """One job from its submission to its files."""
+
+    def __init__(self, output: Output, client: Client, backend: str, folder: Path) -> None:
+        self._output = output
+        self._client = client
+        self._backend = backend
+        self._folder = folder
+        self._recorder = Recorder()
+
+    def outcome(self, submission: Submission) -> int:
+        """Submits the job, follows it, keeps what came of it; the exit code."""
+        job = self._client.submit_prepared(submission)
+        self._output.note(f"{job.id}  {_job_words(job)}")
+        with displayed(self._output, job, self._output.note) as display:
+            job, is_interrupted = self._followed(job, Several(self._recorder, display))
+        self._print(self._kept(job))
+        return Exit.INTERRUPTED if is_interrupted else exit_of_state(job.state)
+
+    def _followed(self, job: Job, display: Display) -> tuple[Job, bool]:
+        """The job at its end, and whether Ctrl-C brought that about."""
+        try:
+            return follow(self._client, job, display), False
+        except KeyboardInterrupt:
+            leave_on_next()
+            self._output.note("cancelling; Ctrl-C again leaves at once")
+            is_cancelled = self._cancel(job)
+            seen = self._recorder.revision
+            return follow(self._client, job, display, after_revision=seen), is_cancelled
+
+    def _cancel(self, job: Job) -> bool:
+        """Whether the job could still be cancelled."""
+        try:
+            self._client.cancel(job)
+        except WrongState:
+            return False
+        return True
+
+    def _kept(self, job: Job) -> Summary:
+        """Writes the job's folder: model, progress, spec and summary."""
+        folder = self._folder / job.id
+        folder.mkdir(parents=True, exist_ok=True)
+        summary = Summary(
+            job=job,
+            backend=self._backend,
+            model_path=_copied_model(job, folder),
+            progress_path=folder / "progress.jsonl",
+            first_step_seconds=self._recorder.first_step_seconds,
+            total_seconds=self._recorder.total_seconds,
+            samples_per_second=self._recorder.samples_per_second,
+        )
+        lines = [json.dumps(line) for line in progress_lines(job, self._recorder)]
+        summary.progress_path.write_text("".join(f"{line}\n" for line in lines))
+        (folder / "job.yaml").write_text(write_job_file(spec_to_wire(job.spec)))
+        (folder / "summary.json").write_text(json.dumps(summary.document, indent=2) + "\n")
+        return summary
+
+    def _print(self, summary: Summary) -> None:
+        if self._output.is_json:
+            self._output.document(summary.document)
+        elif self._output.is_quiet:
+            self._output.data(str(summary.model_path or summary.job.state))
+        else:
+            self._output.data(summary.text)
+
+
+def _job_words(job: Job) -> str:
+    workers = plural(job.spec.resources.workers, "worker")
+    if job.plan is None:
+        return workers
+    steps = plural(job.plan.steps, "step")
+    return f"{workers} · {plural(job.plan.parameters, 'parameter')} · {steps}"
+
+
+def _copied_model(job: Job, folder: Path) -> Path | None:
+    """The model in the job's own folder; None where the job came to none."""
+    if not job.receipt.model_path:
+        return None
+    return Path(shutil.copyfile(job.receipt.model_path, folder / "model.safetensors"))
+
+
+@contextmanager
+def _run_folder(output: Output, folder: Path) -> Iterator[Path]:
+    """A folder for the service of one run; it stays only where something unforeseen happened."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix=".run-", dir=folder.absolute()))
+    try:
+        yield place
+    except (GradloomError, KeyboardInterrupt):
+        shutil.rmtree(place)
+        raise
+    except Exception:
+        output.note(f"What the service kept is left in {place}")
+        raise
+    shutil.rmtree(place)

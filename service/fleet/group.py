@@ -1,0 +1,93 @@
+"""Workers of one job, wherever they run: started, given orders, listened to, stopped."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from gradloom.service.jobs.states import Reason
+from gradloom.worker.messages import Answer, Order, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker has loaded its task. facts: node, pid, profile, selftest_sha256."""
+
+    worker: int
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A worker did its part of a round; encoded is the answer as it came, to be passed on."""
+
+    worker: int
+    answer: Answer
+    encoded: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A worker will answer no more: it died, could not start or raised an error."""
+
+    worker: int
+    reason: Reason
+    message: str
+
+
+WorkerEvent = Ready | Answered | Gone
+
+
+class WorkerGroup(Protocol):
+    """The workers of one job. Used by one thread."""
+
+    def start(self, worker: int, task: Task, state: bytes | None) -> None:
+        """Begins to start a worker from a state, or from the seed; Ready or Gone follows."""
+
+    def order(self, worker: int, order: Order) -> None:
+        """Gives a worker an order; Answered or Gone follows. One that is gone gets nothing."""
+
+    def stop(self, worker: int) -> None:
+        """Makes sure that a worker is gone; no event follows."""
+
+    def poll(self, timeout: float) -> tuple[WorkerEvent, ...]:
+        """What happened, waiting up to timeout seconds for the first of it."""
+
+    def close(self) -> None:
+        """Stops all workers and gives back what was held for them."""
+
+
+class Fleet(Protocol):
+    """Where workers run."""
+
+    @property
+    def cpus(self) -> int:
+        """CPUs that may be given to workers."""
+
+    @property
+    def may_share(self) -> bool:
+        """Whether more workers than CPUs may share them."""
+
+    def group(self, name: str, workers: int, log_folder: Path) -> WorkerGroup:
+        """Room for the workers of one job; their output goes to log_folder."""
+
+    def close(self) -> None:
+        """Lets go of everything."""
+
+
+def event_of(worker: int, answer: Answer, encoded: bytes) -> WorkerEvent:
+    """The event that a worker's answer is."""
+    match answer.kind:
+        case "ready":
+            return Ready(worker, answer)
+        case "done":
+            return Answered(worker, answer, encoded)
+        case _:
+            return Gone(worker, _reason(answer), str(answer.facts.get("message", "")))
+
+
+def _reason(answer: Answer) -> Reason:
+    """What a worker says went wrong, as far as the words are ours."""
+    try:
+        return Reason(str(answer.facts.get("reason")))
+    except ValueError:
+        return Reason.WORKER_ERROR

@@ -1,0 +1,75 @@
+"""What workers' answers say, read with care: numbers out of JSON, sums in the tree's order."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from gradloom.service.training.progress import StepReport
+from gradloom.worker.exchange.tree import Node, reduce
+from gradloom.worker.messages import Answer, BadAnswer
+
+Statistics = tuple[float, ...]
+
+
+def step_report(answer: Answer) -> StepReport | None:
+    """The report of the step that the worker committed before it did its part; None if none."""
+    commit = answer.facts.get("commit")
+    if not isinstance(commit, dict):
+        return None
+    return StepReport(
+        step=int(number(commit, "step")),
+        loss=number(commit, "loss"),
+        learning_rate=number(commit, "learning_rate"),
+        gradient_norm=number(commit, "gradient_norm"),
+        seconds={"update": number(commit, "seconds")},
+        metrics=_numbers(commit, "metrics"),
+    )
+
+
+def is_finite(report: StepReport) -> bool:
+    """Whether neither loss nor gradient is infinite or not a number."""
+    return math.isfinite(report.loss) and math.isfinite(report.gradient_norm)
+
+
+def seconds(answer: Answer) -> dict[str, float]:
+    """Seconds by phase that a worker spent on its part of a round."""
+    return _numbers(answer.facts, "seconds")
+
+
+def total(answers: Iterable[Answer], leaves: int) -> Statistics:
+    """The sum over all leaves of the statistics in the answers, in the tree's order."""
+    nodes: dict[Node, Statistics] = {}
+    for answer in answers:
+        nodes.update(_statistics(answer))
+    return reduce(nodes, leaves, _add)
+
+
+def number(fields: Mapping[str, object], name: str) -> float:
+    """A number of an answer. Raises BadAnswer where there is none."""
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadAnswer(f"a worker's answer has no number {name!r}")
+    return float(value)
+
+
+def _numbers(fields: Mapping[str, object], name: str) -> dict[str, float]:
+    values = fields.get(name)
+    if not isinstance(values, dict):
+        raise BadAnswer(f"a worker's answer has no {name}")
+    return {str(key): number(values, key) for key in values}
+
+
+def _statistics(answer: Answer) -> dict[Node, Statistics]:
+    entries = answer.facts.get("statistics")
+    if not isinstance(entries, list):
+        raise BadAnswer("a worker's answer has no statistics")
+    try:
+        return {
+            Node(int(level), int(place)): tuple(float(value) for value in values)
+            for level, place, values in entries
+        }
+    except (TypeError, ValueError) as error:
+        raise BadAnswer(f"a worker's statistics cannot be read: {error}") from error
+
+
+def _add(left: Statistics, right: Statistics) -> Statistics:
+    return tuple(a + b for a, b in zip(left, right, strict=True))

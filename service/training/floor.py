@@ -1,0 +1,152 @@
+"""The training floor: takes jobs from the store as CPUs come free and has them trained."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from gradloom.service.errors import GradloomError, WrongState
+from gradloom.service.jobs.job import Job, Queue, StateChanged
+from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.runner import run
+from gradloom.service.training.scheduler import Hold, Start, Waiting, decide
+from gradloom.service.training.surroundings import Surroundings, Wishes
+
+log = structlog.get_logger()
+
+# Commits wake the floor at once; this is for what no commit tells.
+_LOOK_AGAIN_SECONDS = 1.0
+_RESUMABLE = frozenset({State.STARTING, State.RUNNING, State.RECOVERING})
+
+
+class _Running:
+    """A job that is being trained, and the CPUs it holds."""
+
+    def __init__(self, thread: threading.Thread, wishes: Wishes, cpus: int) -> None:
+        self.thread = thread
+        self.wishes = wishes
+        self.cpus = cpus
+
+
+class Floor:
+    """Runs in a thread of its own; every job that is trained has another one."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._running: dict[str, _Running] = {}
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="floor")
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Resumes what was running when the service last ended, then takes up the queue."""
+        self._unsubscribe = self._around.store.subscribe(lambda _: self._wake.set())
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Lets running jobs save their state, then ends; they go on when the floor starts again."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join()
+        self._unsubscribe()
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                self._look()
+            except GradloomError as error:
+                log.warning("store_unavailable", error=str(error))
+            self._wake.wait(_LOOK_AGAIN_SECONDS)
+        self._drain()
+
+    def _drain(self) -> None:
+        for running in self._running.values():
+            running.wishes.drain.set()
+        for running in self._running.values():
+            running.thread.join()
+
+    def _look(self) -> None:
+        self._forget_the_ended()
+        jobs = self._around.store.unfinished()
+        for job in jobs:
+            self._heed(job)
+        queue = [job for job in jobs if job.state is State.QUEUED]
+        self._move_queue(queue)
+
+    def _forget_the_ended(self) -> None:
+        for name in [name for name, r in self._running.items() if not r.thread.is_alive()]:
+            del self._running[name]
+            self._wake.set()
+
+    def _heed(self, job: Job) -> None:
+        """Does what the job's state asks for: a wish, or a run that was cut off."""
+        running = self._running.get(job.name)
+        if job.state is State.CANCELLING and running:
+            running.wishes.cancel.set()
+        elif job.state is State.CANCELLING:
+            self._record(job, StateChanged(State.CANCELLED, Reason.CANCEL_REQUESTED))
+        elif job.state in _RESUMABLE and not running:
+            self._resume(job)
+
+    def _resume(self, job: Job) -> None:
+        """Goes on with a job that was running when the service ended."""
+        if job.state is not State.RECOVERING:
+            message = "The service was started again; the job goes on from its newest checkpoint."
+            self._record(job, StateChanged(State.RECOVERING, Reason.SERVICE_RESTARTED, message))
+        self._begin(job.name, min(_workers(job), self._around.fleet.cpus))
+
+    def _move_queue(self, queue: list[Job]) -> None:
+        held = {name: running.cpus for name, running in self._running.items()}
+        waiting = [Waiting(job.name, _workers(job)) for job in queue]
+        fleet = self._around.fleet
+        decisions = decide(waiting, held, fleet.cpus, may_share=fleet.may_share)
+        holds = [decision for decision in decisions if isinstance(decision, Hold)]
+        self._around.metrics.queue(Counter(hold.reason for hold in holds))
+        for job, decision in zip(queue, decisions, strict=True):
+            match decision:
+                case Start(name, cpus):
+                    message = f"{_workers(job)} workers share {cpus} CPUs."
+                    starting = StateChanged(State.STARTING, Reason.SCHEDULED, message)
+                    if self._record(job, starting):
+                        self._begin(name, cpus)
+                case Hold():
+                    self._tell_why(job, decision)
+
+    def _tell_why(self, job: Job, hold: Hold) -> None:
+        since = job.queue.wait_start_time if job.queue else self._around.now()
+        queue = Queue(hold.position, hold.blocked_by, since)
+        if (job.queue, job.reason, job.message) != (queue, hold.reason, hold.message):
+            self._around.store.update(job.name, lambda job: _waiting(job, queue, hold))
+
+    def _record(self, job: Job, event: StateChanged) -> bool:
+        """Whether the job could be moved; its user may have moved it meanwhile."""
+        try:
+            self._around.metrics.state(self._around.store.record(job.name, event))
+        except WrongState:
+            self._wake.set()
+            return False
+        return True
+
+    def _begin(self, name: str, cpus: int) -> None:
+        wishes = Wishes()
+        thread = threading.Thread(
+            target=self._train, args=(name, wishes), name=f"runner-{name}", daemon=True
+        )
+        self._running[name] = _Running(thread, wishes, cpus)
+        thread.start()
+
+    def _train(self, name: str, wishes: Wishes) -> None:
+        run(name, self._around, wishes)
+        self._wake.set()
+
+
+def _workers(job: Job) -> int:
+    return job.spec.resources.workers
+
+
+def _waiting(job: Job, queue: Queue, hold: Hold) -> Job:
+    return replace(job, queue=queue, reason=hold.reason, message=hold.message)

@@ -1,0 +1,97 @@
+"""Tells the store and the metrics what a run does: states, attempts, progress, incidents."""
+
+from dataclasses import replace
+
+from gradloom.service.errors import WrongState
+from gradloom.service.jobs.job import (
+    Assignment,
+    Attempt,
+    IncidentHappened,
+    Job,
+    Metric,
+    Progress,
+    Progressed,
+    StateChanged,
+)
+from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.events import End, Report
+from gradloom.service.training.progress import StepReport
+from gradloom.service.training.surroundings import Surroundings
+
+
+class Journal:
+    """The record of one job, kept as it runs."""
+
+    def __init__(self, name: str, around: Surroundings) -> None:
+        self.job: Job = around.store.get(name)
+        self._around = around
+        self._store = around.store
+        self._metrics = around.metrics
+
+    def move(self, state: State, reason: Reason, message: str = "") -> None:
+        """Moves the job; one whose user wants it to end ends CANCELLED instead."""
+        try:
+            self.job = self._store.record(self.job.name, StateChanged(state, reason, message))
+        except WrongState:
+            self._move_past_a_wish(state)
+        self._metrics.state(self.job)
+
+    def _move_past_a_wish(self, state: State) -> None:
+        """The user cancelled while the job was about to move: only its end is still a move."""
+        self.job = self._store.get(self.job.name)
+        if self.job.state is State.CANCELLING and state.is_final:
+            end = StateChanged(State.CANCELLED, Reason.CANCEL_REQUESTED)
+            self.job = self._store.record(self.job.name, end)
+
+    def attempt_begins(self, start_step: int) -> None:
+        """Workers are about to be started."""
+        attempt = Attempt(len(self.job.attempts) + 1, self._around.now(), start_step)
+        self._change(attempts=(*self.job.attempts, attempt))
+
+    def attempt_ends(self, end: End) -> None:
+        """The workers are gone."""
+        *before, last = self.job.attempts
+        ended = replace(last, end_time=self._around.now(), cause=end.reason, message=end.message)
+        self._change(attempts=(*before, ended), assignments=())
+
+    def assigned(self, assignments: tuple[Assignment, ...], desired: int) -> None:
+        """The workers share the shards anew."""
+        self._metrics.workers(self.job, len(assignments), desired)
+        if assignments != self.job.assignments:
+            self._change(assignments=assignments)
+
+    def arithmetic(self, profile: str, selftest: str) -> None:
+        """The first worker says which arithmetic the job is computed with."""
+        self._change(receipt=replace(self.job.receipt, profile=profile, selftest_sha256=selftest))
+
+    def trained(self, model_path: str, weights_sha256: str) -> None:
+        """The model is on disk."""
+        self._change(
+            receipt=replace(self.job.receipt, model_path=model_path, weights_sha256=weights_sha256)
+        )
+
+    def _change(self, **fields: object) -> None:
+        # replace() checks the names; the values' types are those of the callers above.
+        self.job = self._store.update(
+            self.job.name,
+            lambda job: replace(job, **fields),  # type: ignore[arg-type]
+        )
+
+    def committed(self, report: StepReport) -> None:
+        """A step is committed."""
+        self._metrics.step_committed(self.job, report)
+
+    def measured(self, metrics: tuple[Metric, ...]) -> None:
+        """A split was measured."""
+        self._metrics.measured(self.job, metrics)
+
+    def progressed(self, progress: Progress) -> None:
+        """A sample of the progress for those who watch."""
+        self.job = self._store.record(self.job.name, Progressed(progress))
+        self._metrics.progressed(self.job, progress)
+
+    def incident(self, report: Report, node: str) -> None:
+        """A worker failed and was dealt with."""
+        incident = IncidentHappened(report.reason, report.message, report.worker, node, report.step)
+        self.job = self._store.record(self.job.name, incident)
+        self._metrics.worker_lost(self.job, report.reason)

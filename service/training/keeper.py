@@ -1,0 +1,72 @@
+"""Keeps a job's state and its trained model on disk, and finds the newest whole state again."""
+
+from gradloom.service.jobs.job import Checkpoint, CheckpointWritten, IncidentHappened, Job
+from gradloom.service.jobs.states import Reason
+from gradloom.service.training.checkpoints import (
+    BadCheckpoint,
+    CheckpointFolder,
+    Identity,
+    to_prune,
+    write_atomically,
+)
+from gradloom.service.training.surroundings import Surroundings
+from gradloom.worker.messages import Answer
+
+
+class Keeper:
+    """The files of one job."""
+
+    def __init__(self, job: Job, identity: Identity, around: Surroundings) -> None:
+        self._job = job
+        self._around = around
+        self._store = around.store
+        self._folder = CheckpointFolder(around.folder(job) / "checkpoints", identity)
+
+    def newest(self) -> tuple[int, bytes | None]:
+        """The newest whole state and its step; step 0 and None where there is none."""
+        for stored in self._store.checkpoints(self._job.name):
+            try:
+                return stored.checkpoint.step, self._folder.read(stored.checkpoint)
+            except BadCheckpoint as error:
+                self._give_up(stored.checkpoint, str(error))
+        return 0, None
+
+    def _give_up(self, checkpoint: Checkpoint, why: str) -> None:
+        self._store.remove_checkpoint(self._job.name, checkpoint.step)
+        message = f"The checkpoint of step {checkpoint.step} is not used: {why}."
+        self._tell(Reason.CHECKPOINT_CORRUPT, checkpoint.step, message)
+        self._around.metrics.checkpoint_failed("checksum")
+
+    def save(self, step: int, state: bytes | memoryview) -> None:
+        """Puts a state on disk and removes those that are too many.
+
+        A disk that fails costs the checkpoint, not the training: the ones before stay.
+        """
+        begun = self._around.monotonic()
+        try:
+            checkpoint = self._folder.write(step, state)
+        except OSError as error:
+            message = f"The checkpoint of step {step} could not be written: {error}."
+            self._tell(Reason.CHECKPOINT_FAILED, step, message)
+            self._around.metrics.checkpoint_failed("io")
+            return
+        self._store.add_checkpoint(self._job.name, checkpoint, str(self._folder.file(step)))
+        self._store.record(self._job.name, CheckpointWritten(checkpoint))
+        self._prune()
+        seconds = self._around.monotonic() - begun
+        self._around.metrics.checkpoint_written(self._job, checkpoint, seconds)
+
+    def _prune(self) -> None:
+        kept = [stored.checkpoint for stored in self._store.checkpoints(self._job.name)]
+        for checkpoint in to_prune(kept, self._job.spec.checkpoints.keep_last):
+            self._store.remove_checkpoint(self._job.name, checkpoint.step)
+            self._folder.remove(checkpoint)
+
+    def _tell(self, reason: Reason, step: int, message: str) -> None:
+        self._store.record(self._job.name, IncidentHappened(reason, message, step=step))
+
+    def keep_model(self, answer: Answer) -> tuple[str, str]:
+        """Puts the trained model on disk: its path and the hash of its weights."""
+        path = self._around.folder(self._job) / "model.safetensors"
+        write_atomically(path, answer.body)
+        return str(path), str(answer.facts.get("weights_sha256"))

@@ -1,0 +1,304 @@
+"""Carries one job from the start of its workers to its end: does what the coordinator decides."""
+
+import uuid
+from collections.abc import Iterator
+
+import structlog
+
+from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent
+from gradloom.service.jobs.job import Assignment
+from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.answers import is_finite, seconds, step_report, total
+from gradloom.service.training.checkpoints import Identity
+from gradloom.service.training.coordinator import Coordinator
+from gradloom.service.training.events import (
+    Begin,
+    Cancelled,
+    CheckpointDue,
+    Command,
+    Commit,
+    Draining,
+    End,
+    Event,
+    KeepModel,
+    KeepSnapshot,
+    LossNotFinite,
+    MarkRunning,
+    Measured,
+    Report,
+    Send,
+    StartWorker,
+    StopWorker,
+    WorkerAnswered,
+    WorkerFailed,
+    WorkerReady,
+)
+from gradloom.service.training.journal import Journal
+from gradloom.service.training.keeper import Keeper
+from gradloom.service.training.policies import FailurePolicy
+from gradloom.service.training.progress import ProgressLog, StepReport
+from gradloom.service.training.rounds import Rounds
+from gradloom.service.training.surroundings import Surroundings, Wishes
+from gradloom.service.training.task import course_of, plan_of, task_of
+from gradloom.worker.data.batches import block_bounds
+from gradloom.worker.engine.metrics import summarize
+from gradloom.worker.engine.profile import BITS_VERSION
+from gradloom.worker.messages import Answer, BadAnswer, Order, Snapshot, Work
+
+log = structlog.get_logger()
+
+_POLL_SECONDS = 0.1
+_START_DEADLINE_SECONDS = 60.0
+
+
+def run(name: str, around: Surroundings, wishes: Wishes) -> None:
+    """Trains a job to its end, in as many runs as it takes; whatever happens, it never raises.
+
+    A run that loses all its workers is followed by one from the newest whole checkpoint.
+    """
+    journal = Journal(name, around)
+    try:
+        _run_to_the_end(journal, around, wishes)
+    except Exception:
+        incident = uuid.uuid4().hex[:12]
+        log.exception("run_failed", job=name, incident=incident)
+        message = f"A bug of Gradloom's, incident {incident}: see the service's log."
+        journal.move(State.FAILED, Reason.INTERNAL_FAULT, message)
+
+
+def _run_to_the_end(journal: Journal, around: Surroundings, wishes: Wishes) -> None:
+    around.metrics.job_started(journal.job)
+    began = journal.job.receipt.bits_version
+    if began != BITS_VERSION:
+        journal.move(State.FAILED, Reason.ENGINE_CHANGED, _engine_changed(began))
+        return
+    policy, first_round = FailurePolicy(journal.job.spec.resources.max_failures), 1
+    while True:
+        attempt = Run(journal, around, wishes, policy, first_round)
+        end = attempt.carry_out()
+        if end.state is not None:
+            journal.move(end.state, end.reason, end.message)
+            return
+        if wishes.drain.is_set():
+            return
+        journal.move(State.RECOVERING, end.reason, end.message)
+        policy, first_round = attempt.coordinator.policy, attempt.coordinator.round + 1
+
+
+class Run:
+    """One run of a job with one set of workers, from a checkpoint or from the seed."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        around: Surroundings,
+        wishes: Wishes,
+        policy: FailurePolicy,
+        first_round: int,
+    ) -> None:
+        job = journal.job
+        self._journal = journal
+        self._around = around
+        self._wishes = wishes
+        self._identity = Identity(job.uid, job.receipt.spec_sha256, BITS_VERSION)
+        self._keeper = Keeper(job, self._identity, around)
+        self._start_step, self._start_state = self._keeper.newest()
+        self._course = course_of(job, self._start_step)
+        self._task = task_of(job, around.roots)
+        self.coordinator = Coordinator(self._course, policy, first_round)
+        self._group = around.fleet.group(
+            job.id, self._course.workers, around.folder(job) / "workers"
+        )
+        self._rounds = Rounds()
+        self._snapshot: bytes | None = None
+        self._hosts: dict[int, tuple[str, int]] = {}
+        self._deadlines: dict[int, float] = {}
+        self._losses = 0
+        self._reported_step = self._start_step
+        self._checkpoint_time = around.monotonic()
+        self._progress = ProgressLog(
+            plan_of(job), job.spec.training.batch_size, self._start_step, around.monotonic()
+        )
+        self._end: End | None = None
+
+    def carry_out(self) -> End:
+        """Runs until the coordinator says that it is over."""
+        self._journal.attempt_begins(self._start_step)
+        try:
+            self._handle(Begin())
+            while self._end is None:
+                for event in self._events():
+                    self._handle(event)
+        finally:
+            self._group.close()
+        self._journal.attempt_ends(self._end)
+        return self._end
+
+    def _handle(self, event: Event) -> None:
+        for command in self.coordinator.handle(event):
+            self._do(command)
+
+    def _events(self) -> Iterator[Event]:
+        for happened in self._group.poll(_POLL_SECONDS):
+            yield from self._heard(happened)
+        if self._wishes.cancel.is_set():
+            yield Cancelled()
+        if self._wishes.drain.is_set():
+            yield Draining()
+        yield from self._elapsed(self._around.monotonic())
+
+    def _heard(self, happened: WorkerEvent) -> Iterator[Event]:
+        match happened:
+            case Ready(worker, answer):
+                yield self._ready(worker, answer)
+            case Answered(worker, answer, encoded):
+                yield from self._answered(worker, answer, encoded)
+            case Gone(worker, reason, message):
+                yield self._failed(worker, reason, message)
+
+    def _ready(self, worker: int, answer: Answer) -> Event:
+        self._deadlines.pop(worker, None)
+        facts = answer.facts
+        self._hosts[worker] = (str(facts.get("node")), int(str(facts.get("pid"))))
+        expected, found = self._job_selftest, str(facts.get("selftest_sha256"))
+        if not expected:
+            self._journal.arithmetic(str(facts.get("profile")), found)
+        elif expected != found:
+            return self._failed(worker, Reason.WORKER_REFUSED, _refusal(worker, found, expected))
+        return WorkerReady(worker)
+
+    @property
+    def _job_selftest(self) -> str:
+        return self._journal.job.receipt.selftest_sha256
+
+    def _answered(self, worker: int, answer: Answer, encoded: bytes) -> Iterator[Event]:
+        try:
+            report, spent = step_report(answer), seconds(answer)
+        except BadAnswer as error:
+            yield self._failed(worker, Reason.WORKER_ERROR, str(error))
+            return
+        self._rounds.add(worker, answer, encoded, spent)
+        if report is not None and report.step > self._reported_step:
+            yield from self._committed(report)
+        yield WorkerAnswered(worker, answer.round)
+
+    def _committed(self, report: StepReport) -> Iterator[Event]:
+        self._reported_step = report.step
+        if is_finite(report):
+            report = report.with_seconds(self._rounds.step_seconds)
+            self._progress.committed(report)
+            self._journal.committed(report)
+        else:
+            yield LossNotFinite(report.step, _not_finite(report))
+
+    def _failed(self, worker: int, reason: Reason, message: str) -> Event:
+        self._deadlines.pop(worker, None)
+        self._losses += 1
+        log.warning("worker_lost", job=self._journal.job.name, worker=worker, reason=reason)
+        return WorkerFailed(worker, reason, message, self._around.monotonic())
+
+    def _elapsed(self, now: float) -> Iterator[Event]:
+        for worker in [w for w, deadline in self._deadlines.items() if now > deadline]:
+            message = f"worker {worker} was not ready after {_START_DEADLINE_SECONDS:.0f} s"
+            yield self._failed(worker, Reason.WORKER_START_FAILED, message)
+        if now - self._checkpoint_time >= self._journal.job.spec.checkpoints.interval:
+            self._checkpoint_time = now
+            yield CheckpointDue()
+        if self._progress.is_due(now):
+            self._sample(now)
+
+    def _sample(self, now: float) -> None:
+        active = len(self.coordinator.active)
+        self._journal.progressed(self._progress.sample(now, active, self._losses))
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case StartWorker(worker):
+                self._deadlines[worker] = self._around.monotonic() + _START_DEADLINE_SECONDS
+                self._group.start(worker, self._task, self._start_state)
+            case StopWorker(worker):
+                self._group.stop(worker)
+            case Send():
+                self._send(command)
+            case MarkRunning():
+                ready = len(self.coordinator.active)
+                message = f"Workers are ready: {ready}. Training begins at step {self._start_step}."
+                self._journal.move(State.RUNNING, Reason.WORKERS_READY, message)
+            case Commit():
+                self._rounds.commit(self._around.monotonic())
+            case Measured(split, step):
+                self._measured(split, step)
+            case KeepSnapshot(step, save):
+                self._keep_snapshot(step, save)
+            case KeepModel():
+                self._journal.trained(*self._keeper.keep_model(self._rounds.answers[0]))
+            case Report():
+                self._journal.incident(command, self._hosts.get(command.worker, ("", 0))[0])
+            case End():
+                self._finish(command)
+
+    def _send(self, send: Send) -> None:
+        if self._rounds.begin(send.round, self._around.monotonic()):
+            self._assign()
+        self._group.order(
+            send.worker,
+            Order(
+                send.round,
+                send.step,
+                self._labelled(send.work),
+                state=self._snapshot if send.load else None,
+                roots=self._rounds.roots if send.advance else (),
+            ),
+        )
+
+    def _assign(self) -> None:
+        shares = self.coordinator.shares()
+        assignments = tuple(
+            Assignment(worker, *self._hosts[worker], first, last - first)
+            for worker, (first, last) in shares.items()
+        )
+        self._journal.assigned(assignments, self._course.workers)
+
+    def _labelled(self, work: Work) -> Work:
+        """A snapshot says whose it is; other work is as it was."""
+        if isinstance(work, Snapshot):
+            return Snapshot(work.content, self._identity.metadata())
+        return work
+
+    def _measured(self, split: str, step: int) -> None:
+        plan = plan_of(self._journal.job)
+        rows = plan.validation_rows if split == "validation" else plan.test_rows
+        statistics = total(self._rounds.answers, len(block_bounds(rows)))
+        values = summarize(self._journal.job.spec.loss, statistics)
+        self._journal.measured(self._progress.measured(split, step, values))
+
+    def _keep_snapshot(self, step: int, save: bool) -> None:
+        body = self._rounds.answers[0].body
+        self._snapshot = bytes(body)
+        if save:
+            self._keeper.save(step, body)
+
+    def _finish(self, end: End) -> None:
+        self._end = end
+        if self._progress.has_news:
+            self._sample(self._around.monotonic())
+
+
+def _engine_changed(began: int) -> str:
+    return (
+        f"The job began with arithmetic {began}, this is {BITS_VERSION}: submit it anew, or go on "
+        "with the version of Gradloom it began with."
+    )
+
+
+def _refusal(worker: int, found: str, expected: str) -> str:
+    return (
+        f"worker {worker} computes other bits: its self-test is {found[:12]}, not {expected[:12]}"
+    )
+
+
+def _not_finite(report: StepReport) -> str:
+    return (
+        f"At step {report.step} the loss is {report.loss} and the gradient's norm "
+        f"{report.gradient_norm}: lower the learning rate or set optimizer.clip_norm."
+    )

@@ -1,0 +1,50 @@
+"""What a job comes to for those who compute it: the workers' task and the coordinator's course."""
+
+from collections.abc import Sequence
+
+from gradloom.service.jobs.job import Job, Plan
+from gradloom.service.training.coordinator import Course
+from gradloom.worker.data.batches import block_bounds
+from gradloom.worker.engine.spec import Learning
+from gradloom.worker.messages import Task
+
+
+def plan_of(job: Job) -> Plan:
+    """The plan that was made when the job was accepted."""
+    if job.plan is None:
+        raise ValueError(f"{job.name} was stored without a plan")
+    return job.plan
+
+
+def task_of(job: Job, roots: Sequence[str]) -> Task:
+    """What its workers need to know."""
+    spec, plan = job.spec, plan_of(job)
+    return Task(
+        learning=Learning(
+            model=spec.model,
+            loss=spec.loss,
+            optimizer=spec.optimizer,
+            steps=plan.steps,
+            seed=spec.seed,
+            schedule=spec.schedule,
+        ),
+        data=spec.data,
+        data_sha256=job.receipt.data_sha256,
+        roots=tuple(roots),
+        batch_size=spec.training.batch_size,
+        shards=plan.shards,
+    )
+
+
+def course_of(job: Job, start_step: int) -> Course:
+    """What is left to do from a step on."""
+    plan = plan_of(job)
+    return Course(
+        steps=plan.steps,
+        steps_per_epoch=plan.steps_per_epoch,
+        shards=plan.shards,
+        workers=min(job.spec.resources.workers, plan.shards),
+        start_step=start_step,
+        validation_blocks=len(block_bounds(plan.validation_rows)),
+        test_blocks=len(block_bounds(plan.test_rows)),
+    )

@@ -1,0 +1,115 @@
+"""`gradloom run`: the embedded whole, in a process of its own."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from safetensors.numpy import load_file
+
+from gradloom.service.submission import read_submission
+
+pytestmark = pytest.mark.process
+
+DIGITS = Path(__file__).parents[3] / "examples" / "digits.npz"
+
+
+def job_text(*, epochs: int = 2, batch_size: int = 64) -> str:
+    return (
+        "name: digits\n"
+        f"data: {{path: {DIGITS}, target: labels, validation_fraction: 0.2, normalize: unit}}\n"
+        "model: {layers: [dense: {units: 16}, relu: {}, dense: {units: 10}]}\n"
+        "loss: {softmax_cross_entropy: {}}\n"
+        "optimizer: {adam: {learning_rate: 0.01}}\n"
+        f"training: {{batch_size: {batch_size}, epochs: {epochs}}}\n"
+    )
+
+
+def command(folder: Path, text: str, *words: str) -> list[str]:
+    file = folder / "job.yaml"
+    file.write_text(text)
+    start = [sys.executable, "-m", "gradloom.service.cli", "run", str(file), "--backend", "local"]
+    return [*start, "--output", str(folder / "out"), *words]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
+    """The output folder and the JSON Lines of a run with two workers."""
+    folder = tmp_path_factory.mktemp("run")
+    words = command(folder, job_text(), "--workers", "2", "--json")
+    answer = subprocess.run(words, capture_output=True, text=True, check=True)
+    yield folder / "out", [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+def test_the_last_line_is_the_summary(ran: tuple[Path, Any]) -> None:
+    summary = ran[1][-1]
+    assert (summary["state"], summary["steps"], summary["epochs"]) == ("SUCCEEDED", 46, 2)
+    assert (summary["workers"], summary["backend"]) == (2, "local")
+    assert 0 < summary["seconds"]["submit_to_first_step"] <= summary["seconds"]["total"]
+    assert summary["metrics"]["validation/accuracy"] > 0.5
+    assert summary["samples_per_second"] > 0
+
+
+def test_events_stand_before_the_summary(ran: tuple[Path, Any]) -> None:
+    states = [line["state"] for line in ran[1][:-1] if line["event"] == "state"]
+    assert states == ["QUEUED", "STARTING", "RUNNING", "SUCCEEDED"]
+
+
+def test_the_model_has_the_hash_that_was_told(ran: tuple[Path, Any]) -> None:
+    summary = ran[1][-1]
+    weights = load_file(summary["model_path"])
+    told = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights)))
+    assert summary["weights_sha256"] == told.hexdigest()
+
+
+def test_only_the_result_stays(ran: tuple[Path, Any]) -> None:
+    folder, lines = ran
+    assert [path.name for path in folder.iterdir()] == [lines[-1]["job"]]
+    assert {path.name for path in (folder / lines[-1]["job"]).iterdir()} == {
+        "job.yaml",
+        "model.safetensors",
+        "progress.jsonl",
+        "summary.json",
+    }
+
+
+def test_the_files_say_what_was_printed(ran: tuple[Path, Any]) -> None:
+    folder, lines = ran[0] / ran[1][-1]["job"], ran[1]
+    written = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
+    assert written == [line for line in lines if line.get("event") == "progress"]
+    assert json.loads((folder / "summary.json").read_text()) == lines[-1]
+
+
+def test_the_job_file_reads_as_the_job_that_ran(ran: tuple[Path, Any]) -> None:
+    submission = read_submission(ran[0] / ran[1][-1]["job"] / "job.yaml")
+    assert submission.faults == ()
+    assert submission.message.resources.workers == 2
+
+
+def test_a_faulty_job_starts_nothing(tmp_path: Path) -> None:
+    words = command(tmp_path, job_text(batch_size=0))
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert "job.yaml:6:24  training.batch_size" in answer.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_ctrl_c_cancels_the_job(tmp_path: Path) -> None:
+    words = command(tmp_path, job_text(epochs=100_000), "--json")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        wait_for_progress(process.stdout)
+        process.send_signal(signal.SIGINT)
+        last = process.stdout.read().splitlines()[-1]
+    assert process.returncode == 130
+    assert json.loads(last)["state"] == "CANCELLED"
+    assert not list((tmp_path / "out").glob(".run-*"))
+
+
+def wait_for_progress(lines: IO[str]) -> None:
+    next(line for line in lines if json.loads(line)["event"] == "progress")
