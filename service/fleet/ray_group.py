@@ -26,6 +26,9 @@ _Reference = ray.ObjectRef[bytes]
 
 _GET_SECONDS = 10.0
 _OBJECT_STORE_BYTES = 256 << 20
+# Messages below this travel in the call itself and not through the object store: half the time a
+# step (9.5 → 4.5 ms for 3 workers and 108 kB each, 2 cores).
+_IN_THE_CALL = {"max_direct_call_object_size": 4 << 20}
 # Ray counts CPUs in ten-thousandths.
 _CPU_PARTS = 10_000
 
@@ -133,6 +136,7 @@ class RayFleet:
             include_dashboard=None if address else False,
             num_cpus=None if address else cpus or len(os.sched_getaffinity(0)),
             object_store_memory=None if address else _OBJECT_STORE_BYTES,
+            _system_config=None if address else _IN_THE_CALL,
             logging_level=logging.ERROR,
             log_to_driver=False,
             namespace="gradloom",

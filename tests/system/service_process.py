@@ -22,6 +22,7 @@ class Service:
     process: subprocess.Popen[str]
     address: str
     http_address: str
+    backend: str
 
     def client(self) -> Client:
         """A client of it."""
@@ -53,7 +54,7 @@ def service(
     try:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
-        yield Service(process, ready["grpc"], ready["http"])
+        yield Service(process, ready["grpc"], ready["http"], backend)
     finally:
         process.terminate()
         process.wait(60)
