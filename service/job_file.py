@@ -5,7 +5,7 @@ found in one reading, with line and column.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -66,8 +66,13 @@ def draft_job_file(text: bytes, name: str) -> JobFile:
 def merged(first: Iterable[SpecFault], more: Iterable[SpecFault]) -> tuple[SpecFault, ...]:
     """The first faults, with those of the others that are about other fields, as they stand."""
     first = tuple(first)
-    taken = [fault.field for fault in first]
-    others = (fault for fault in more if not any(_touch(fault.field, path) for path in taken))
+    taken = {fault.field for fault in first}
+    above = {path for field in taken for path in _upwards(field)}
+    others = (
+        fault
+        for fault in more
+        if fault.field not in above and taken.isdisjoint(_upwards(fault.field))
+    )
     return tuple(sorted((*first, *others), key=_order))
 
 
@@ -98,13 +103,11 @@ def _invalid(faults: Iterable[SpecFault], name: str) -> InvalidSpec:
     return error
 
 
-def _touch(path: str, other: str) -> bool:
-    """Whether one path is the other, or leads to it."""
-    return _leads_to(path, other) or _leads_to(other, path)
-
-
-def _leads_to(path: str, other: str) -> bool:
-    return other == path or other.startswith((f"{path}.", f"{path}["))
+def _upwards(path: str) -> Iterator[str]:
+    """A path and those that lead to it, the longest first."""
+    while path:
+        yield path
+        path = _LAST_STEP.sub("", path) if _LAST_STEP.search(path) else ""
 
 
 def _order(fault: SpecFault) -> tuple[bool, int, int]:
@@ -112,13 +115,11 @@ def _order(fault: SpecFault) -> tuple[bool, int, int]:
 
 
 def _placed(fault: SpecFault, positions: Mapping[str, Position]) -> SpecFault:
-    path = fault.field.removeprefix(_WRAPPING)
-    fault = replace(fault, field=path)
-    while path and path not in positions:
-        path = _LAST_STEP.sub("", path) if _LAST_STEP.search(path) else ""
-    if fault.line or not path:
+    fault = replace(fault, field=fault.field.removeprefix(_WRAPPING))
+    known = next((path for path in _upwards(fault.field) if path in positions), None)
+    if fault.line or known is None:
         return fault
-    line, column = positions[path]
+    line, column = positions[known]
     return replace(fault, line=line, column=column)
 
 

@@ -50,11 +50,12 @@ _NEWER_STORE = "STORE_NEWER"
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Where a service that is up is reached, and what runs its workers."""
+    """Where a service that is up is reached, what runs its workers, and what to beware of."""
 
     address: str
     http_address: str
     backend: str
+    warning: str = ""
 
 
 def utc_now() -> datetime:
@@ -84,7 +85,7 @@ async def serve(config: ServerConfig, ready: Callable[[Ready], None], stop: asyn
         floor.start()
         stack.push_async_callback(asyncio.to_thread, floor.stop)
         stack.callback(door.drain)
-        ready(Ready(str(bound), str(http.endpoint), _backend(config)))
+        ready(Ready(str(bound), str(http.endpoint), _backend(config), _warning(config)))
         await stop.wait()
     return 0
 
@@ -100,6 +101,16 @@ def _open_store(data_dir: Path) -> JobStore:
 def _backend(config: ServerConfig) -> str:
     """ray where it was asked for and is installed, else local."""
     return "ray" if config.backend == "ray" and find_spec("ray") else "local"
+
+
+def _warning(config: ServerConfig) -> str:
+    """Ray of our own listens on all addresses; it cannot be told not to."""
+    if _backend(config) == "local" or config.address:
+        return ""
+    return (
+        "Ray listens on all addresses of this machine, guarded only by its token: where others "
+        "can reach it, use --backend local or a firewall."
+    )
 
 
 def _open_fleet(config: ServerConfig) -> Fleet:

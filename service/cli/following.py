@@ -3,7 +3,11 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
 
+from gradloom.service.cli.interrupts import told_of_interrupts, unbroken
 from gradloom.service.cli.output import Output
 from gradloom.service.client import Client
 from gradloom.service.documents import event_document
@@ -48,8 +52,59 @@ def displayed(output: Output, job: Job, write: Callable[[str], None]) -> Iterato
         yield Several(*plain, *lines)
 
 
-def follow(client: Client, job: Job, display: Display, *, after_revision: int = 0) -> Job:
-    """Shows a job's events to its end, and gives the job as it then is."""
-    for event in client.watch(job, after_revision):
-        display.show(event)
-    return client.get(job)
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The stream is over, perhaps by an error."""
+
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Interrupted:
+    """Somebody pressed Ctrl-C."""
+
+
+_Happening = Event | _Ended | _Interrupted
+
+
+def follow(
+    client: Client, job: Job, display: Display, on_interrupt: Callable[[], None] | None = None
+) -> Job:
+    """Shows a job's events to its end, and gives the job as it then is.
+
+    Ctrl-C calls on_interrupt and goes on; without one it raises KeyboardInterrupt.
+    """
+    happenings: SimpleQueue[_Happening] = SimpleQueue()
+    Thread(target=_listen, args=(client, job, happenings.put), daemon=True).start()
+    with told_of_interrupts(lambda: happenings.put(_Interrupted())):
+        _show(happenings, display, on_interrupt)
+    return unbroken(lambda: client.get(job))
+
+
+def _listen(client: Client, job: Job, tell: Callable[[_Happening], None]) -> None:
+    try:
+        for event in client.watch(job):
+            tell(event)
+    except BaseException as error:
+        tell(_Ended(error))
+    else:
+        tell(_Ended())
+
+
+def _show(
+    happenings: "SimpleQueue[_Happening]",
+    display: Display,
+    on_interrupt: Callable[[], None] | None,
+) -> None:
+    while True:
+        match happenings.get():
+            case _Ended(error):
+                if error is not None:
+                    raise error
+                return
+            case _Interrupted():
+                if on_interrupt is None:
+                    raise KeyboardInterrupt
+                on_interrupt()
+            case event:
+                display.show(event)

@@ -10,6 +10,7 @@ import click
 from gradloom.service.cli.description import description
 from gradloom.service.cli.exits import Exit, exit_of_state
 from gradloom.service.cli.following import displayed, follow
+from gradloom.service.cli.interrupts import unbroken
 from gradloom.service.cli.output import Output, prints
 from gradloom.service.cli.reaching import found, remember, with_address
 from gradloom.service.client import Client
@@ -59,7 +60,7 @@ def submit_command(
     Hands a job to a service and prints its id.
     """
     with Client(address) as client:
-        job = client.submit(file, workers=workers, labels=labels)
+        job = unbroken(lambda: client.submit(file, workers=workers, labels=labels))
         remember(job, os.environ)
         if not wait:
             _print_submitted(output, job)

@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -12,7 +12,7 @@ import click
 from gradloom.service.cli.exits import Exit, exit_of_state
 from gradloom.service.cli.extras import needing, require_backend
 from gradloom.service.cli.following import Several, displayed, follow
-from gradloom.service.cli.interrupts import interrupt_on_terminate, leave_on_next
+from gradloom.service.cli.interrupts import interrupt_on_terminate, leave_on_next, unbroken
 from gradloom.service.cli.output import Output, prints
 from gradloom.service.cli.summary import Recorder, Summary, progress_lines
 from gradloom.service.cli.validate import checked_here
@@ -21,7 +21,6 @@ from gradloom.service.errors import GradloomError, WrongState
 from gradloom.service.job_file import write_job_file
 from gradloom.service.jobs.job import Job
 from gradloom.service.submission import Submission, read_submission
-from gradloom.service.terminal import Display
 from gradloom.service.wire import spec_to_wire
 from gradloom.service.wording import plural
 
@@ -83,6 +82,8 @@ def run_command(
             backend=backend or "ray",
         )
         with Embedded(config) as ready, Client(ready.address) as client:
+            if ready.warning:
+                output.note(ready.warning)
             output.note(f"metrics while it runs: http://{ready.http_address}/metrics")
             run = _Run(output, client, ready.backend, folder)
             return run.outcome(submission)
@@ -97,34 +98,27 @@ class _Run:
         self._backend = backend
         self._folder = folder
         self._recorder = Recorder()
+        self._is_interrupted = False
 
     def outcome(self, submission: Submission) -> int:
         """Submits the job, follows it, keeps what came of it; the exit code."""
-        job = self._client.submit_prepared(submission)
+        job = unbroken(lambda: self._client.submit_prepared(submission))
         self._output.note(f"{job.id}  {_job_words(job)}")
         with displayed(self._output, job, self._output.note) as display:
-            job, is_interrupted = self._followed(job, Several(self._recorder, display))
+            seen = Several(self._recorder, display)
+            job = follow(self._client, job, seen, lambda: self._cancel(job))
         self._print(self._kept(job))
-        return Exit.INTERRUPTED if is_interrupted else exit_of_state(job.state)
+        return Exit.INTERRUPTED if self._is_interrupted else exit_of_state(job.state)
 
-    def _followed(self, job: Job, display: Display) -> tuple[Job, bool]:
-        """The job at its end, and whether Ctrl-C brought that about."""
-        try:
-            return follow(self._client, job, display), False
-        except KeyboardInterrupt:
-            leave_on_next()
-            self._output.note("cancelling; Ctrl-C again leaves at once")
-            is_cancelled = self._cancel(job)
-            seen = self._recorder.revision
-            return follow(self._client, job, display, after_revision=seen), is_cancelled
-
-    def _cancel(self, job: Job) -> bool:
-        """Whether the job could still be cancelled."""
-        try:
+    def _cancel(self, job: Job) -> None:
+        """Asks for the end, the first time; the job may have ended already."""
+        if self._is_interrupted:
+            return
+        leave_on_next()
+        self._output.note("cancelling; Ctrl-C again leaves at once")
+        with suppress(WrongState):
             self._client.cancel(job)
-        except WrongState:
-            return False
-        return True
+            self._is_interrupted = True
 
     def _kept(self, job: Job) -> Summary:
         """Writes the job's folder: model, progress, spec and summary."""

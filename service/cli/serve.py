@@ -87,6 +87,8 @@ def serve_command(
     )
 
     def announce(ready: Ready) -> None:
+        if ready.warning:
+            output.note(ready.warning)
         if output.is_json:
             output.document({"event": "ready", "grpc": ready.address, "http": ready.http_address})
         else:

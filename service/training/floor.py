@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 # Commits wake the floor at once; this is for what no commit tells.
 _LOOK_AGAIN_SECONDS = 1.0
+# After that a run is left to its newest checkpoint.
+_DRAIN_SECONDS = 25.0
 _RESUMABLE = frozenset({State.STARTING, State.RUNNING, State.RECOVERING})
 
 
@@ -66,8 +68,9 @@ class Floor:
     def _drain(self) -> None:
         for running in self._running.values():
             running.wishes.drain.set()
+        deadline = self._around.monotonic() + _DRAIN_SECONDS
         for running in self._running.values():
-            running.thread.join()
+            running.thread.join(max(deadline - self._around.monotonic(), 0.0))
 
     def _look(self) -> None:
         self._forget_the_ended()
@@ -109,8 +112,9 @@ class Floor:
         for job, decision in zip(queue, decisions, strict=True):
             match decision:
                 case Start(name, cpus):
-                    message = f"{_workers(job)} workers share {cpus} CPUs."
-                    starting = StateChanged(State.STARTING, Reason.SCHEDULED, message)
+                    starting = StateChanged(
+                        State.STARTING, Reason.SCHEDULED, _room(_workers(job), cpus)
+                    )
                     if self._record(job, starting):
                         self._begin(name, cpus)
                 case Hold():
@@ -142,6 +146,12 @@ class Floor:
     def _train(self, name: str, wishes: Wishes) -> None:
         run(name, self._around, wishes)
         self._wake.set()
+
+
+def _room(workers: int, cpus: int) -> str:
+    if workers > cpus:
+        return f"{workers} workers share {cpus} CPUs: more of them will not be faster."
+    return f"{cpus} of the CPUs are the job's own."
 
 
 def _workers(job: Job) -> int:

@@ -53,6 +53,7 @@ class Journal:
         *before, last = self.job.attempts
         ended = replace(last, end_time=self._around.now(), cause=end.reason, message=end.message)
         self._change(attempts=(*before, ended), assignments=())
+        self._metrics.workers(self.job, 0, 0)
 
     def assigned(self, assignments: tuple[Assignment, ...], desired: int) -> None:
         """The workers share the shards anew."""

@@ -42,6 +42,7 @@ class ProgressLog:
         self._batch_size = batch_size
         self._begun = self._sampled = now
         self._first_step = self._sampled_step = start_step
+        self._rate = 0.0
         self._newest: StepReport | None = None
         self._metrics: dict[tuple[str, str], Metric] = {}
         self._fresh: list[Metric] = []
@@ -83,13 +84,15 @@ class ProgressLog:
         plan = self._plan
         samples = samples_until(plan, self._batch_size, report.step)
         since = samples - samples_until(plan, self._batch_size, self._sampled_step)
+        if since:
+            self._rate = since / max(now - self._sampled, 1e-9)
         return Progress(
             step=report.step,
             steps=plan.steps,
             epoch=min((report.step - 1) // plan.steps_per_epoch + 1, plan.epochs),
             epochs=plan.epochs,
             samples=samples,
-            samples_per_second=since / max(now - self._sampled, 1e-9),
+            samples_per_second=self._rate,
             loss=report.loss,
             learning_rate=report.learning_rate,
             gradient_norm=report.gradient_norm,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import structlog
 
+from gradloom.service.errors import QuotaExceeded, Unavailable
 from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent
 from gradloom.service.jobs.job import Assignment
 from gradloom.service.jobs.states import Reason, State
@@ -52,13 +53,16 @@ _START_DEADLINE_SECONDS = 60.0
 
 
 def run(name: str, around: Surroundings, wishes: Wishes) -> None:
-    """Trains a job to its end, in as many runs as it takes; whatever happens, it never raises.
+    """Trains a job to its end, in as many runs as it takes.
 
-    A run that loses all its workers is followed by one from the newest whole checkpoint.
+    A run that loses all its workers is followed by one from the newest whole checkpoint. Where
+    the store cannot be written to, the job is left as it stands there, to be taken up again.
     """
     journal = Journal(name, around)
     try:
         _run_to_the_end(journal, around, wishes)
+    except (Unavailable, QuotaExceeded) as error:
+        log.warning("run_suspended", job=name, error=str(error))
     except Exception:
         incident = uuid.uuid4().hex[:12]
         log.exception("run_failed", job=name, incident=incident)

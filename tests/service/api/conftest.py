@@ -20,6 +20,7 @@ from gradloom.service.metrics import Metrics
 from gradloom.service.wire import spec_from_wire, spec_to_wire
 from gradloom.v1 import jobs_pb2, jobs_pb2_grpc, specs_pb2
 
+RECEIPT = Receipt(data_sha256="da" * 32, spec_sha256="5e" * 32)
 PLAN = Plan((), 4810, 2, 90, 30, 3, 1920, 0, 0, 10_000)
 
 
@@ -29,7 +30,7 @@ class Accepted:
 
     spec: JobSpec
     plan: Plan = PLAN
-    receipt: Receipt = Receipt(data_sha256="da" * 32, spec_sha256="5e" * 32)
+    receipt: Receipt = RECEIPT
     warnings: tuple[SpecFault, ...] = (SpecFault("data.inputs[0]", "Column 12 is constant."),)
 
 

@@ -99,14 +99,24 @@ def test_a_faulty_job_starts_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_ctrl_c_cancels_the_job(tmp_path: Path) -> None:
+@pytest.fixture
+def long_run(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A run that goes on until it is ended; the test's failure ends it too."""
     words = command(tmp_path, job_text(epochs=100_000), "--json")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        wait_for_progress(process.stdout)
-        process.send_signal(signal.SIGINT)
-        last = process.stdout.read().splitlines()[-1]
-    assert process.returncode == 130
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    yield process
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def test_ctrl_c_cancels_the_job(tmp_path: Path, long_run: "subprocess.Popen[str]") -> None:
+    assert long_run.stdout is not None
+    wait_for_progress(long_run.stdout)
+    long_run.send_signal(signal.SIGINT)
+    last = long_run.stdout.read().splitlines()[-1]
+    assert long_run.wait(30) == 130
     assert json.loads(last)["state"] == "CANCELLED"
     assert not list((tmp_path / "out").glob(".run-*"))
 

@@ -1,0 +1,181 @@
+"""The floor takes up jobs as CPUs come free, heeds wishes, and goes on after it was stopped."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gradloom.service.errors import QuotaExceeded
+from gradloom.service.jobs.job import Job, StateChanged
+from gradloom.service.jobs.memory_store import MemoryStore
+from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.floor import Floor
+from gradloom.service.training.surroundings import Surroundings
+from gradloom.worker.messages import Order
+from tests.service.training.floor_in_process import (
+    InProcessFleet,
+    ended,
+    spec,
+    submit,
+    surroundings,
+)
+
+
+class Gate:
+    """Holds every order back until it is opened."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+
+    def fate(self, worker: int, order: Order) -> None:
+        self.open.wait(10)
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+def around(tmp_path: Path, gate: Gate) -> Surroundings:
+    return surroundings(tmp_path, InProcessFleet(gate.fate))
+
+
+@contextmanager
+def working(around: Surroundings) -> Iterator[Floor]:
+    floor = Floor(around)
+    floor.start()
+    try:
+        yield floor
+    finally:
+        floor.stop()
+
+
+def await_state(around: Surroundings, job: Job, state: State) -> Job:
+    """The job once it is in the state."""
+    reached = threading.Event()
+
+    def look(name: str) -> None:
+        if around.store.get(job.name).state is state:
+            reached.set()
+
+    forget = around.store.subscribe(look)
+    look(job.name)
+    assert reached.wait(10), around.store.get(job.name)
+    forget()
+    return around.store.get(job.name)
+
+
+def await_queue(around: Surroundings, job: Job) -> Job:
+    """The job once it was told what it waits for."""
+    told = threading.Event()
+
+    def look(name: str) -> None:
+        if around.store.get(job.name).queue is not None:
+            told.set()
+
+    forget = around.store.subscribe(look)
+    look(job.name)
+    assert told.wait(10)
+    forget()
+    return around.store.get(job.name)
+
+
+def test_a_job_is_taken_from_the_store_and_trained(around: Surroundings, gate: Gate) -> None:
+    gate.open.set()
+    with working(around):
+        job = submit(around, spec())
+        await_state(around, job, State.SUCCEEDED)
+
+
+def test_jobs_beyond_the_cpus_wait_with_their_place_and_reason(
+    around: Surroundings, gate: Gate
+) -> None:
+    with working(around):
+        first = submit(around, spec(workers=2), "jobs/a")
+        await_state(around, first, State.RUNNING)
+        second = await_queue(around, submit(around, spec(workers=1), "jobs/b"))
+        third = await_queue(around, submit(around, spec(workers=1), "jobs/c"))
+        gate.open.set()
+    assert second.queue and second.queue.blocked_by == ("jobs/a",)
+    assert third.queue and third.queue.position == 2
+    assert second.reason is Reason.WAITING_FOR_CAPACITY
+    assert second.message == "needs 1 of 2 CPUs, 0 free; held by jobs/a (2)"
+
+
+def test_the_queue_moves_on_in_order(around: Surroundings, gate: Gate) -> None:
+    with working(around):
+        jobs = [submit(around, spec(workers=2), f"jobs/{n}") for n in range(3)]
+        gate.open.set()
+        done = [await_state(around, job, State.SUCCEEDED) for job in jobs]
+    starts = [job.start_time for job in done]
+    assert starts == sorted(starts, key=lambda time: time or 0)
+
+
+def test_a_queued_job_can_be_cancelled(around: Surroundings, gate: Gate) -> None:
+    with working(around):
+        await_state(around, submit(around, spec(), "jobs/a"), State.RUNNING)
+        second = await_queue(around, submit(around, spec(), "jobs/b"))
+        around.store.cancel(second.name)
+        await_state(around, second, State.CANCELLED)
+        gate.open.set()
+
+
+def test_a_running_job_can_be_cancelled(around: Surroundings, gate: Gate) -> None:
+    with working(around):
+        job = await_state(around, submit(around, spec(epochs=500)), State.RUNNING)
+        around.store.cancel(job.name)
+        gate.open.set()
+        assert ended(around, job.name).wait(10)
+    assert around.store.get(job.name).state is State.CANCELLED
+
+
+def test_a_floor_that_starts_again_goes_on_with_what_was_running(
+    around: Surroundings, gate: Gate
+) -> None:
+    job = submit(around, spec())
+    around.store.record(job.name, StateChanged(State.STARTING, Reason.SCHEDULED))
+    around.store.record(job.name, StateChanged(State.RUNNING, Reason.WORKERS_READY))
+    gate.open.set()
+    with working(around):
+        done = await_state(around, job, State.SUCCEEDED)
+    reasons = [transition.reason for transition in done.transitions]
+    assert Reason.SERVICE_RESTARTED in reasons
+
+
+def test_a_wish_to_cancel_outlives_the_service(around: Surroundings) -> None:
+    job = submit(around, spec())
+    around.store.cancel(job.name)
+    with working(around):
+        await_state(around, job, State.CANCELLED)
+
+
+def test_a_stopped_floor_leaves_the_job_to_the_next_one(around: Surroundings, gate: Gate) -> None:
+    with working(around) as floor:
+        job = await_state(around, submit(around, spec(epochs=500)), State.RUNNING)
+        gate.open.set()
+        floor.stop()
+    assert around.store.get(job.name).state is State.RUNNING
+
+
+class FullStore(MemoryStore):
+    """A store whose disk is full for a while."""
+
+    failures = 3
+
+    def record(self, name: str, *events: object) -> Job:
+        is_progress = not isinstance(events[0], StateChanged)
+        if is_progress and self.failures:
+            self.failures -= 1
+            raise QuotaExceeded("the disk is full", reason="DISK_FULL")
+        return super().record(name, *events)  # type: ignore[arg-type]
+
+
+def test_a_full_disk_costs_time_and_not_the_job(around: Surroundings, gate: Gate) -> None:
+    full = replace(around, store=FullStore(around.now))
+    gate.open.set()
+    with working(full):
+        await_state(full, submit(full, spec()), State.SUCCEEDED)
