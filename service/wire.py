@@ -26,6 +26,7 @@ from gradloom.service.jobs.job import (
 from gradloom.service.jobs.spec import JobSpec
 from gradloom.service.mapping import AnyMessage, Reading, Record, Value, written
 from gradloom.v1 import jobs_pb2, specs_pb2
+from gradloom.worker.engine.spec import Layer, Model, Relu, Residual
 
 
 def spec_to_wire(spec: JobSpec) -> specs_pb2.JobSpec:
@@ -53,6 +54,21 @@ def spec_parts(message: specs_pb2.JobSpec) -> tuple[dict[str, Value], tuple[Spec
         if not reading.faults:
             parts[field.name] = value
     return parts, tuple(whole.faults)
+
+
+def model_sketch(message: specs_pb2.ModelSpec) -> Model:
+    """The model of a message with something harmless in place of layers that cannot be read.
+
+    It is for finding what is wrong with the other layers, each at its own index.
+    """
+    return Model(_sketched(Reading([], is_strict=False).record(Model, message).layers))
+
+
+def _sketched(layers: Iterable[Layer | None]) -> tuple[Layer, ...]:
+    return tuple(
+        Residual(_sketched(layer.layers)) if isinstance(layer, Residual) else layer or Relu()
+        for layer in layers
+    )
 
 
 def job_to_wire(job: Job) -> jobs_pb2.Job:

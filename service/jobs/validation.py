@@ -23,7 +23,7 @@ from gradloom.service.jobs.ranges import (
     training_faults,
 )
 from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
-from gradloom.service.wire import spec_parts, spec_to_wire
+from gradloom.service.wire import model_sketch, spec_parts, spec_to_wire
 from gradloom.v1 import specs_pb2
 from gradloom.worker.assembly import TARGET_KINDS, data_sha256, target_of
 from gradloom.worker.data.errors import DataError
@@ -48,6 +48,8 @@ from gradloom.worker.footprint import Footprint, footprint
 
 # More steps than any warm-up has, for where the training's length is not known.
 _ENDLESS = 2**31
+# For checks of layers that do not depend on the loss.
+_ANY_LOSS = MeanSquaredError()
 _FLOAT_BYTES = 4
 
 
@@ -110,6 +112,8 @@ def validate_message(message: specs_pb2.JobSpec, roots: Roots) -> Checked:
     """What the spec of a message comes to; raises InvalidSpec with every fault, form included."""
     parts, missing = spec_parts(message)
     findings = _examined(Draft(**parts), missing, roots)
+    if "model" not in parts and message.HasField("model"):
+        findings.add(check_model(model_sketch(message.model), parts.get("loss", _ANY_LOSS)))
     if findings.faults:
         raise InvalidSpec(findings.faults)
     return _checked(JobSpec(**parts), findings)
@@ -222,7 +226,7 @@ def _look_at_model(findings: Findings, draft: Draft) -> None:
     if draft.model is None:
         return
     if draft.loss is None or findings.summary is None:
-        findings.add(check_model(draft.model, draft.loss or MeanSquaredError()))
+        findings.add(check_model(draft.model, draft.loss or _ANY_LOSS))
         return
     summary = findings.summary
     try:

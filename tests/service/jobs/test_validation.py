@@ -315,6 +315,22 @@ def test_an_empty_message_is_missing_everything(roots: Roots) -> None:
     assert fields == {"name", "data", "model", "loss", "optimizer", "training"}
 
 
+def test_an_unknown_layer_does_not_hide_what_is_wrong_with_others(roots: Roots) -> None:
+    """A layer that is nothing, one with a wrong number, and one inside a residual after it."""
+    message = spec_to_wire(SPEC)
+    del message.model.layers[:]
+    message.model.layers.add()
+    message.model.layers.add().dropout.rate = 1.5
+    message.model.layers.add().residual.layers.add().dense.units = -1
+    with pytest.raises(InvalidSpec) as caught:
+        validate_message(message, roots)
+    assert [fault.field for fault in caught.value.faults] == [
+        "model.layers[0]",
+        "model.layers[1].dropout.rate",
+        "model.layers[2].residual.layers[0].dense.units",
+    ]
+
+
 def test_a_message_and_its_spec_come_to_the_same(roots: Roots) -> None:
     assert validate_message(spec_to_wire(SPEC), roots) == validate(SPEC, roots)
 
