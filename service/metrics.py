@@ -145,6 +145,10 @@ class Metrics:
         if cause := CAUSES.get(reason):
             self._jobs.worker_losses.labels(job.id, cause).inc()
 
+    def worker_restarted(self, job: Job) -> None:
+        """A worker was started in place of a lost one."""
+        self._jobs.worker_restarts.labels(job.id).inc()
+
     def checkpoint_written(self, job: Job, checkpoint: Checkpoint, seconds: float) -> None:
         """A checkpoint is on disk."""
         self._jobs.checkpoint_time.labels(job.id).set(self._now().timestamp())

@@ -75,6 +75,9 @@ class JobSeries:
         self.phase_seconds = counter("phase_seconds_total", "Time of steps by phase.", "phase")
         self.workers = gauge("workers", "Workers there are and are wanted.", "kind")
         self.worker_losses = counter("worker_losses_total", "Workers lost, by cause.", "cause")
+        self.worker_restarts = counter(
+            "worker_restarts_total", "Workers started in place of lost ones."
+        )
         self.checkpoint_time = gauge(
             "checkpoint_timestamp_seconds", "When the newest checkpoint was written."
         )
@@ -82,7 +85,7 @@ class JobSeries:
 
     def begin(self, job_id: str) -> None:
         """Starts the counters of a job at 0: one born at 1 would show no increase."""
-        for family in (self.steps, self.samples):
+        for family in (self.steps, self.samples, self.worker_restarts):
             family.labels(job_id)
         for phase in PHASES:
             self.phase_seconds.labels(job_id, phase)

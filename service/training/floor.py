@@ -13,6 +13,7 @@ from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.runner import run
 from gradloom.service.training.scheduler import Hold, Start, Waiting, decide
 from gradloom.service.training.surroundings import Surroundings, Wishes
+from gradloom.service.wording import plural
 
 log = structlog.get_logger()
 
@@ -150,8 +151,8 @@ class Floor:
 
 def _room(workers: int, cpus: int) -> str:
     if workers > cpus:
-        return f"{workers} workers share {cpus} CPUs: more of them will not be faster."
-    return f"{cpus} of the CPUs are the job's own."
+        return f"{plural(workers, 'worker')} share {plural(cpus, 'CPU')}: fewer are as fast."
+    return f"{plural(workers, 'worker')} on {plural(cpus, 'CPU')}."
 
 
 def _workers(job: Job) -> int:

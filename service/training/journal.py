@@ -91,6 +91,11 @@ class Journal:
         self.job = self._store.record(self.job.name, Progressed(progress))
         self._metrics.progressed(self.job, progress)
 
+    def worker_starts(self, worker: int, wanted: int) -> None:
+        """A worker is started; it replaces a lost one unless it is among the first of the job."""
+        if worker >= wanted or len(self.job.attempts) > 1:
+            self._metrics.worker_restarted(self.job)
+
     def incident(self, report: Report, node: str) -> None:
         """A worker failed and was dealt with."""
         incident = IncidentHappened(report.reason, report.message, report.worker, node, report.step)

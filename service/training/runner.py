@@ -218,6 +218,7 @@ class Run:
     def _do(self, command: Command) -> None:
         match command:
             case StartWorker(worker):
+                self._journal.worker_starts(worker, self._course.workers)
                 self._deadlines[worker] = self._around.monotonic() + _START_DEADLINE_SECONDS
                 self._group.start(worker, self._task, self._start_state)
             case StopWorker(worker):

@@ -229,3 +229,4 @@ def test_metrics_follow_the_job(tmp_path: Path) -> None:
     assert f'gradloom_job_steps_total{{job_id="{job.id}"}} 8.0' in text
     assert f'gradloom_job_samples_total{{job_id="{job.id}"}} 176.0' in text
     assert f'gradloom_job_worker_losses_total{{cause="killed",job_id="{job.id}"}} 1.0' in text
+    assert f'gradloom_job_worker_restarts_total{{job_id="{job.id}"}} 1.0' in text
