@@ -71,7 +71,7 @@ def read_submission(spec: Spec) -> Submission:
 
 def _from_mapping(spec: Mapping[str, object]) -> Submission:
     try:
-        text = json.dumps(dict(spec))
+        text = json.dumps(dict(spec), ensure_ascii=False)
     except (TypeError, ValueError) as error:
         fault = SpecFault("$", f"The dict cannot be written as JSON: {error}.")
         raise InvalidSpec([fault]) from None

@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from gradloom.worker.data.batches import block_bounds, shard_bounds
+from gradloom.worker.data.batches import most_rows
 from gradloom.worker.data.preparation import Summary
 from gradloom.worker.engine.arrays import size
 from gradloom.worker.engine.graph import Graph
-from gradloom.worker.engine.layout import lay_out
-from gradloom.worker.engine.operations import OPERATIONS
+from gradloom.worker.engine.layout import row_bytes
 from gradloom.worker.engine.optimizers import slots
 from gradloom.worker.engine.spec import UpdateRule
 
@@ -41,7 +38,8 @@ def footprint(
         process=PROCESS_BYTES,
         data=(summary.rows + summary.test_rows) * _row_numbers(summary) * _FLOAT_BYTES,
         state=graph.parameter_count * _FLOAT_BYTES * _state_vectors(rule, shards),
-        activations=_most_rows(summary, batch_size, shards) * _row_bytes(graph),
+        activations=row_bytes(graph)
+        * most_rows(batch_size, shards, max(summary.validation_rows, summary.test_rows)),
     )
 
 
@@ -56,17 +54,3 @@ def _state_vectors(rule: UpdateRule, shards: int) -> int:
 
 def _row_numbers(summary: Summary) -> int:
     return size(summary.input_shape) + size(summary.target_shape)
-
-
-def _most_rows(summary: Summary, batch_size: int, shards: int) -> int:
-    """Rows of the largest shard or block of an evaluation."""
-    blocks = block_bounds(max(summary.validation_rows, summary.test_rows))
-    return max(last - first for first, last in (*shard_bounds(batch_size, shards), *blocks))
-
-
-def _row_bytes(graph: Graph) -> int:
-    """Bytes a row needs in a training step, input and target included."""
-    needed = graph.trained() | {len(graph.nodes) - 1}
-    layout = lay_out(graph, OPERATIONS, np.float32, needed)
-    ends = size(graph.input_shape) * _FLOAT_BYTES + max(8, size(graph.target.shape) * _FLOAT_BYTES)
-    return sum(layout.row_bytes) + ends

@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from gradloom.worker.assembly import target_of
-from gradloom.worker.data.batches import block_bounds, place, shard_bounds
+from gradloom.worker.data.batches import block_bounds, most_rows, place, shard_bounds
 from gradloom.worker.data.preparation import Prepared
 from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
@@ -67,16 +67,12 @@ class Replica:
         self._graph = build_graph(
             learning.model, learning.loss, data.summary.input_shape, target_of(data.summary)
         )
-        self._plan = Plan(self._graph, self._most_rows(), clock=clock)
+        evaluated = max(data.summary.validation_rows, data.summary.test_rows)
+        rows = most_rows(task.batch_size, task.shards, evaluated)
+        self._plan = Plan(self._graph, rows, clock=clock)
         self._epoch_order: tuple[int, Rows] = (-1, np.empty(0, np.int64))
         self.state = State(self._graph, learning.optimizer.kind, learning.seed)
         self.seconds = Seconds()
-
-    def _most_rows(self) -> int:
-        """Rows of the largest shard or block."""
-        shards = shard_bounds(self._task.batch_size, self._task.shards)
-        blocks = block_bounds(max(self._data.summary.validation_rows, self._data.summary.test_rows))
-        return max(last - first for first, last in (*shards, *blocks))
 
     def compute(self, first: int, last: int) -> dict[Node, Sum]:
         """Roots of the shards first … last-1 of the batch that follows the state's step."""

@@ -53,3 +53,9 @@ def block_bounds(rows: int) -> Bounds:
     return tuple(
         (begin, min(begin + EVALUATION_ROWS, rows)) for begin in range(0, rows, EVALUATION_ROWS)
     )
+
+
+def most_rows(batch_size: int, shards: int, evaluation_rows: int) -> int:
+    """Rows that a worker computes at once: those of the largest shard or block."""
+    bounds = (*shard_bounds(batch_size, shards), *block_bounds(evaluation_rows))
+    return max(last - first for first, last in bounds)

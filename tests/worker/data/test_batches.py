@@ -10,6 +10,7 @@ from gradloom.worker.data.batches import (
     Batch,
     block_bounds,
     default_shards,
+    most_rows,
     place,
     shard_bounds,
     steps_per_epoch,
@@ -53,3 +54,9 @@ def test_the_last_batch_of_an_epoch_is_kept_small() -> None:
 )
 def test_evaluation_goes_in_blocks_of_256(rows: int, bounds: tuple[tuple[int, int], ...]) -> None:
     assert block_bounds(rows) == bounds
+
+
+def test_a_worker_needs_room_for_its_largest_shard_or_block() -> None:
+    assert most_rows(100, 3, 0) == 34
+    assert most_rows(100, 3, 40) == 40
+    assert most_rows(100, 3, 1000) == 256
