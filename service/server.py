@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -223,8 +223,10 @@ class _Http:
 class _QuietServer(uvicorn.Server):
     """A server that leaves the process's signals alone."""
 
-    def install_signal_handlers(self) -> None:
-        """Signals are the command line's."""
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the command line's; uvicorn would raise them a second time at its end."""
+        yield
 
 
 def _bound(wanted: Endpoint) -> socket.socket:
