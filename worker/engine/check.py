@@ -16,15 +16,21 @@ from gradloom.worker.engine.spec import (
     CosineSchedule,
     Dense,
     Dropout,
+    Elu,
     Fault,
+    GroupNorm,
     Layer,
+    LayerNorm,
     LeakyRelu,
     Loss,
     Model,
     Optimizer,
     Residual,
+    RmsNorm,
     Schedule,
     Sgd,
+    Softmax,
+    SoftmaxCrossEntropy,
     StepSchedule,
 )
 
@@ -86,6 +92,10 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     Dense: {"units": UNITS},
     LeakyRelu: {"slope": _share("the slope below 0")},
     Dropout: {"rate": _share("the share dropped")},
+    Elu: {"alpha": POSITIVE},
+    LayerNorm: {"epsilon": POSITIVE},
+    RmsNorm: {"epsilon": POSITIVE},
+    GroupNorm: {"groups": COUNT, "epsilon": POSITIVE},
     Sgd: {
         "learning_rate": RATE,
         "momentum": DECAY,
@@ -121,7 +131,12 @@ def check_model(model: Model, loss: Loss) -> tuple[Fault, ...]:
         return (Fault("model.layers", sentence),)
     faults = [fault for path, layer in layers for fault in _check_layer(path, layer)]
     empty = [] if model.layers else [Fault("model.layers", _EMPTY_MODEL)]
-    return (*empty, *faults, *_check_numbers(f"loss.{WORDS[type(loss)]}", loss))
+    return (
+        *empty,
+        *faults,
+        *_check_end(model.layers, loss),
+        *_check_numbers(f"loss.{WORDS[type(loss)]}", loss),
+    )
 
 
 def check_optimizer(optimizer: Optimizer) -> tuple[Fault, ...]:
@@ -150,6 +165,16 @@ def check_schedule(schedule: Schedule, steps: int) -> tuple[Fault, ...]:
 
 _EMPTY_MODEL = "The model has no layers: add at least one, for example dense."
 _EMPTY_BLOCK = "The block has no layers: add at least one or remove it."
+
+
+_SECOND_SOFTMAX = "The loss applies softmax itself: remove this layer."
+_APPLY_SOFTMAX = (SoftmaxCrossEntropy,)
+
+
+def _check_end(layers: tuple[Layer, ...], loss: Loss) -> Iterator[Fault]:
+    """A softmax layer that the loss's own would follow."""
+    if layers and isinstance(layers[-1], Softmax) and isinstance(loss, _APPLY_SOFTMAX):
+        yield Fault(f"model.layers[{len(layers) - 1}].softmax", _SECOND_SOFTMAX)
 
 
 def _deeper_than(depth: int, layers: tuple[Layer, ...]) -> bool:

@@ -41,6 +41,10 @@ def _zeros(_key: Key, parameter: Parameter) -> Floats:
     return np.zeros(parameter.size)
 
 
+def _ones(_key: Key, parameter: Parameter) -> Floats:
+    return np.ones(parameter.size)
+
+
 def _he(parameter: Parameter) -> float:
     """The variance of He et al. (2015)."""
     return 2 / parameter.fan_in
@@ -62,4 +66,5 @@ _INITIALIZERS: dict[Initializer, Callable[[Key, Parameter], Floats]] = {
     Initializer.GLOROT_NORMAL: _glorot_normal,
     Initializer.GLOROT_UNIFORM: _glorot_uniform,
     Initializer.ZEROS: _zeros,
+    Initializer.ONES: _ones,
 }

@@ -35,6 +35,15 @@ def softplus(x: Array, out: Array, scratch: Array) -> None:
     np.add(out, scratch, out=out)
 
 
+def expm1(x: Array, out: Array, scratch: Array) -> None:
+    """exp(x) - 1 for x ≤ 0, as 2 t / (1 - t) with t = tanh(x / 2): precise near 0 as well."""
+    np.multiply(x, 0.5, out=out)
+    np.tanh(out, out=out)
+    np.subtract(1, out, out=scratch)
+    np.divide(out, scratch, out=out)
+    np.multiply(out, 2, out=out)
+
+
 def gaussian(x: Array, out: Array) -> None:
     """exp(-x² / 2)."""
     np.multiply(x, x, out=out)

@@ -3,9 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gradloom.worker.engine.activations import GELU, LEAKY_RELU, RELU, SIGMOID, TANH
+from gradloom.worker.engine.activations import (
+    ELU,
+    GELU,
+    HARDSWISH,
+    LEAKY_RELU,
+    RELU,
+    SELU,
+    SIGMOID,
+    SILU,
+    SOFTMAX,
+    SOFTPLUS,
+    TANH,
+)
 from gradloom.worker.engine.dense import DENSE
 from gradloom.worker.engine.dropout import DROPOUT
+from gradloom.worker.engine.normalization import GROUP_NORM, LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.operation import Operation
 from gradloom.worker.engine.structure import ADD, FLATTEN
 
@@ -22,4 +35,13 @@ OPERATIONS: Operations = {
     "relu": RELU,
     "sigmoid": SIGMOID,
     "tanh": TANH,
+    "elu": ELU,
+    "selu": SELU,
+    "silu": SILU,
+    "softplus": SOFTPLUS,
+    "hardswish": HARDSWISH,
+    "softmax": SOFTMAX,
+    "layer_norm": LAYER_NORM,
+    "rms_norm": RMS_NORM,
+    "group_norm": GROUP_NORM,
 }

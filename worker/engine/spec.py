@@ -24,6 +24,7 @@ class Initializer(StrEnum):
     GLOROT_NORMAL = "glorot_normal"
     GLOROT_UNIFORM = "glorot_uniform"
     ZEROS = "zeros"
+    ONES = "ones"
 
 
 class GeluApproximation(StrEnum):
@@ -90,7 +91,83 @@ class Residual:
     layers: tuple["Layer", ...]
 
 
-Layer = Dense | Relu | LeakyRelu | Tanh | Sigmoid | Gelu | Dropout | Flatten | Residual
+@dataclass(frozen=True, slots=True)
+class Elu:
+    """x where positive, alpha (exp(x) - 1) elsewhere (Clevert et al., 2016)."""
+
+    alpha: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Selu:
+    """1.0507 × an Elu of alpha 1.6733 (Klambauer et al., 2017)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silu:
+    """x σ(x), also called swish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Softplus:
+    """log(1 + exp(x))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardswish:
+    """x min(max(x + 3, 0), 6) / 6 (Howard et al., 2019)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """exp(x) over its sum along the last axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """weight (x - mean) / √(variance + epsilon) + bias along the last axis (Ba et al., 2016)."""
+
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class RmsNorm:
+    """weight x / √(mean of x² + epsilon) along the last axis (Zhang and Sennrich, 2019)."""
+
+    epsilon: float = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNorm:
+    """As LayerNorm, over all positions and a group of the channels (Wu and He, 2018).
+
+    Channels are the last axis.
+    """
+
+    groups: int
+    epsilon: float = 1e-5
+
+
+Layer = (
+    Dense
+    | Relu
+    | LeakyRelu
+    | Tanh
+    | Sigmoid
+    | Gelu
+    | Dropout
+    | Flatten
+    | Residual
+    | Elu
+    | Selu
+    | Silu
+    | Softplus
+    | Hardswish
+    | Softmax
+    | LayerNorm
+    | RmsNorm
+    | GroupNorm
+)
 
 # The word a job file uses for each layer.
 LAYERS: dict[str, type[Layer]] = {
@@ -103,6 +180,15 @@ LAYERS: dict[str, type[Layer]] = {
     "dropout": Dropout,
     "flatten": Flatten,
     "residual": Residual,
+    "elu": Elu,
+    "selu": Selu,
+    "silu": Silu,
+    "softplus": Softplus,
+    "hardswish": Hardswish,
+    "softmax": Softmax,
+    "layer_norm": LayerNorm,
+    "rms_norm": RmsNorm,
+    "group_norm": GroupNorm,
 }
 
 

@@ -68,6 +68,8 @@ class _InitializerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Initializ
     """Uniform, variance 2 / (fan_in + fan_out)."""
     INITIALIZER_ZEROS: _Initializer.ValueType  # 5
     """All zero: a last layer that begins by saying nothing."""
+    INITIALIZER_ONES: _Initializer.ValueType  # 6
+    """All one: how the weights of a normalisation begin."""
 
 class Initializer(_Initializer, metaclass=_InitializerEnumTypeWrapper):
     """How a weight matrix begins; fan is the number of inputs or outputs of one unit."""
@@ -84,6 +86,8 @@ INITIALIZER_GLOROT_UNIFORM: Initializer.ValueType  # 4
 """Uniform, variance 2 / (fan_in + fan_out)."""
 INITIALIZER_ZEROS: Initializer.ValueType  # 5
 """All zero: a last layer that begins by saying nothing."""
+INITIALIZER_ONES: Initializer.ValueType  # 6
+"""All one: how the weights of a normalisation begin."""
 Global___Initializer: _TypeAlias = Initializer  # noqa: Y015
 
 class _GeluApproximation:
@@ -349,6 +353,15 @@ class Layer(_message.Message):
     DROPOUT_FIELD_NUMBER: _builtins.int
     FLATTEN_FIELD_NUMBER: _builtins.int
     RESIDUAL_FIELD_NUMBER: _builtins.int
+    ELU_FIELD_NUMBER: _builtins.int
+    SELU_FIELD_NUMBER: _builtins.int
+    SILU_FIELD_NUMBER: _builtins.int
+    SOFTPLUS_FIELD_NUMBER: _builtins.int
+    HARDSWISH_FIELD_NUMBER: _builtins.int
+    SOFTMAX_FIELD_NUMBER: _builtins.int
+    LAYER_NORM_FIELD_NUMBER: _builtins.int
+    RMS_NORM_FIELD_NUMBER: _builtins.int
+    GROUP_NORM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dense(self) -> Global___Dense:
         """Fully connected."""
@@ -385,6 +398,42 @@ class Layer(_message.Message):
     def residual(self) -> Global___Residual:
         """Adds its input to what its layers make of it."""
 
+    @_builtins.property
+    def elu(self) -> Global___Elu:
+        """x where positive, alpha (exp(x) - 1) elsewhere."""
+
+    @_builtins.property
+    def selu(self) -> Global___Selu:
+        """The scaled Elu that keeps mean 0 and variance 1."""
+
+    @_builtins.property
+    def silu(self) -> Global___Silu:
+        """x σ(x), also called swish."""
+
+    @_builtins.property
+    def softplus(self) -> Global___Softplus:
+        """log(1 + exp(x))."""
+
+    @_builtins.property
+    def hardswish(self) -> Global___Hardswish:
+        """x min(max(x + 3, 0), 6) / 6."""
+
+    @_builtins.property
+    def softmax(self) -> Global___Softmax:
+        """exp(x) over its sum along the last axis."""
+
+    @_builtins.property
+    def layer_norm(self) -> Global___LayerNorm:
+        """Brings the last axis to mean 0 and variance 1."""
+
+    @_builtins.property
+    def rms_norm(self) -> Global___RmsNorm:
+        """Brings the last axis to root mean square 1."""
+
+    @_builtins.property
+    def group_norm(self) -> Global___GroupNorm:
+        """Brings groups of channels, the last axis, to mean 0 and variance 1."""
+
     def __init__(
         self,
         *,
@@ -397,12 +446,21 @@ class Layer(_message.Message):
         dropout: Global___Dropout | None = ...,
         flatten: Global___Flatten | None = ...,
         residual: Global___Residual | None = ...,
+        elu: Global___Elu | None = ...,
+        selu: Global___Selu | None = ...,
+        silu: Global___Silu | None = ...,
+        softplus: Global___Softplus | None = ...,
+        hardswish: Global___Hardswish | None = ...,
+        softmax: Global___Softmax | None = ...,
+        layer_norm: Global___LayerNorm | None = ...,
+        rms_norm: Global___RmsNorm | None = ...,
+        group_norm: Global___GroupNorm | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dense", b"dense", "dropout", b"dropout", "flatten", b"flatten", "gelu", b"gelu", "kind", b"kind", "leaky_relu", b"leaky_relu", "relu", b"relu", "residual", b"residual", "sigmoid", b"sigmoid", "tanh", b"tanh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "relu", b"relu", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dense", b"dense", "dropout", b"dropout", "flatten", b"flatten", "gelu", b"gelu", "kind", b"kind", "leaky_relu", b"leaky_relu", "relu", b"relu", "residual", b"residual", "sigmoid", b"sigmoid", "tanh", b"tanh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "relu", b"relu", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -599,6 +657,197 @@ class Residual(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Residual: _TypeAlias = Residual  # noqa: Y015
+
+@_typing.final
+class Elu(_message.Message):
+    """Exponential linear unit (Clevert et al., 2016): x where positive, alpha (exp(x) - 1) elsewhere."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALPHA_FIELD_NUMBER: _builtins.int
+    alpha: _builtins.float
+    """More than 0. 1 where left out."""
+    def __init__(
+        self,
+        *,
+        alpha: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "alpha", b"alpha"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "alpha", b"alpha"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
+    _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
+
+Global___Elu: _TypeAlias = Elu  # noqa: Y015
+
+@_typing.final
+class Selu(_message.Message):
+    """Scaled exponential linear unit (Klambauer et al., 2017): 1.0507 times an Elu of alpha 1.6733."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Selu: _TypeAlias = Selu  # noqa: Y015
+
+@_typing.final
+class Silu(_message.Message):
+    """x σ(x), also called swish."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Silu: _TypeAlias = Silu  # noqa: Y015
+
+@_typing.final
+class Softplus(_message.Message):
+    """log(1 + exp(x))."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Softplus: _TypeAlias = Softplus  # noqa: Y015
+
+@_typing.final
+class Hardswish(_message.Message):
+    """x min(max(x + 3, 0), 6) / 6 (Howard et al., 2019)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hardswish: _TypeAlias = Hardswish  # noqa: Y015
+
+@_typing.final
+class Softmax(_message.Message):
+    """exp(x) over its sum along the last axis."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Softmax: _TypeAlias = Softmax  # noqa: Y015
+
+@_typing.final
+class LayerNorm(_message.Message):
+    """Layer normalisation (Ba et al., 2016): (x - mean) / √(variance + epsilon) along the last axis,
+    times a trained weight, which begins at 1, plus a trained bias, which begins at 0.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPSILON_FIELD_NUMBER: _builtins.int
+    epsilon: _builtins.float
+    """Added to the variance, more than 0. 1e-5 where left out."""
+    def __init__(
+        self,
+        *,
+        epsilon: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "epsilon", b"epsilon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "epsilon", b"epsilon"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epsilon: _TypeAlias = _typing.Literal["epsilon"]  # noqa: Y015
+    _WhichOneofArgType__epsilon: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
+
+Global___LayerNorm: _TypeAlias = LayerNorm  # noqa: Y015
+
+@_typing.final
+class RmsNorm(_message.Message):
+    """Root mean square normalisation (Zhang and Sennrich, 2019): x / √(mean of x² + epsilon) along
+    the last axis, times a trained weight, which begins at 1.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPSILON_FIELD_NUMBER: _builtins.int
+    epsilon: _builtins.float
+    """Added to the mean square, more than 0. 1e-6 where left out."""
+    def __init__(
+        self,
+        *,
+        epsilon: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "epsilon", b"epsilon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "epsilon", b"epsilon"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epsilon: _TypeAlias = _typing.Literal["epsilon"]  # noqa: Y015
+    _WhichOneofArgType__epsilon: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
+
+Global___RmsNorm: _TypeAlias = RmsNorm  # noqa: Y015
+
+@_typing.final
+class GroupNorm(_message.Message):
+    """Group normalisation (Wu and He, 2018): as LayerNorm, the mean and variance taken over all
+    positions of a row and the channels of one group; channels are the last axis.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    groups: _builtins.int
+    """Required. Groups the channels are cut into, at least 1; divides the number of channels."""
+    epsilon: _builtins.float
+    """Added to the variance, more than 0. 1e-5 where left out."""
+    def __init__(
+        self,
+        *,
+        groups: _builtins.int = ...,
+        epsilon: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "epsilon", b"epsilon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "epsilon", b"epsilon", "groups", b"groups"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epsilon: _TypeAlias = _typing.Literal["epsilon"]  # noqa: Y015
+    _WhichOneofArgType__epsilon: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
+
+Global___GroupNorm: _TypeAlias = GroupNorm  # noqa: Y015
 
 @_typing.final
 class LossSpec(_message.Message):

@@ -11,15 +11,20 @@ from gradloom.worker.engine.spec import (
     CosineSchedule,
     Dense,
     Dropout,
+    Elu,
     Fault,
+    GroupNorm,
     Layer,
+    LayerNorm,
     LeakyRelu,
     Model,
     Optimizer,
     Relu,
     Residual,
+    RmsNorm,
     Schedule,
     Sgd,
+    Softmax,
     SoftmaxCrossEntropy,
     StepSchedule,
 )
@@ -70,6 +75,29 @@ def test_a_million_units_are_a_fault() -> None:
 def test_a_rate_outside_the_unit_interval_is_a_fault(rate: float) -> None:
     sentence = f"rate is {rate}: it is the share dropped, from 0 up to but not 1."
     assert about(Relu(), Dropout(rate)) == {"model.layers[1].dropout.rate": sentence}
+
+
+@pytest.mark.parametrize(
+    ("layer", "field", "sentence"),
+    [
+        (Elu(0.0), "elu.alpha", "alpha is 0.0: give a positive number."),
+        (GroupNorm(0), "group_norm.groups", "groups is 0: give at least 1."),
+        (GroupNorm(1, -1.0), "group_norm.epsilon", "epsilon is -1.0: give a positive number."),
+        (LayerNorm(0.0), "layer_norm.epsilon", "epsilon is 0.0: give a positive number."),
+        (RmsNorm(0.0), "rms_norm.epsilon", "epsilon is 0.0: give a positive number."),
+    ],
+)
+def test_a_wrong_number_of_a_layer_is_told_by_its_field(
+    layer: Layer, field: str, sentence: str
+) -> None:
+    assert about(layer) == {f"model.layers[0].{field}": sentence}
+
+
+def test_a_softmax_before_a_loss_that_applies_its_own_is_a_fault() -> None:
+    assert about(Dense(3), Softmax()) == {
+        "model.layers[1].softmax": "The loss applies softmax itself: remove this layer."
+    }
+    assert about(Softmax(), Dense(3)) == {}
 
 
 def test_every_fault_is_told_with_the_path_of_its_layer() -> None:

@@ -13,6 +13,7 @@ VARIANCES = {
     Initializer.GLOROT_NORMAL: 2 / (INPUTS + UNITS),
     Initializer.GLOROT_UNIFORM: 2 / (INPUTS + UNITS),
     Initializer.ZEROS: 0.0,
+    Initializer.ONES: 0.0,
 }
 
 
@@ -34,7 +35,7 @@ def test_every_initializer_is_checked() -> None:
 def test_weights_have_the_variance_of_their_initializer(initializer: Initializer) -> None:
     weights = parameter(dense(initializer), "layers.0.weight")
     assert weights.var() == pytest.approx(VARIANCES[initializer], rel=0.03)
-    assert abs(weights.mean()) < 0.002
+    assert abs(weights.mean() - (initializer is Initializer.ONES)) < 0.002
 
 
 @pytest.mark.parametrize("initializer", [Initializer.HE_UNIFORM, Initializer.GLOROT_UNIFORM])
