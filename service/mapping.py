@@ -104,7 +104,7 @@ def _write_field(message: Message, name: str, value: Value) -> None:
 
 def _write_items(items: Value, values: Iterable[Value]) -> None:
     for value in values:
-        if isinstance(value, (str, int)):
+        if isinstance(value, (str, int, float)):
             items.append(value)
         else:
             written(items.add(), value)

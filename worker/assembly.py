@@ -6,7 +6,10 @@ from gradloom.worker.data.preparation import Summary
 from gradloom.worker.data.target import TargetKind
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
+    Huber,
+    KlDivergence,
     Loss,
+    MeanAbsoluteError,
     MeanSquaredError,
     SoftmaxCrossEntropy,
     Target,
@@ -17,6 +20,9 @@ TARGET_KINDS: dict[type[Loss], TargetKind] = {
     SoftmaxCrossEntropy: TargetKind.LABELS,
     MeanSquaredError: TargetKind.NUMBERS,
     BinaryCrossEntropy: TargetKind.BINARY,
+    MeanAbsoluteError: TargetKind.NUMBERS,
+    Huber: TargetKind.NUMBERS,
+    KlDivergence: TargetKind.BINARY,
 }
 
 

@@ -12,7 +12,7 @@ from gradloom.worker.data.preparation import Prepared
 from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
 from gradloom.worker.engine.graph import build_graph
-from gradloom.worker.engine.metrics import Statistics, summarize
+from gradloom.worker.engine.metrics import Statistics, divisor, summarize
 from gradloom.worker.engine.optimizers import clip_scale, global_norm
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import DROPOUT, Key
@@ -129,7 +129,7 @@ class Replica:
         """Makes the sum of gradients the batch's clipped mean; its norm before clipping."""
         gradient = total.gradient
         with np.errstate(all="ignore"):
-            np.divide(gradient, np.float32(total.statistics[0]), out=gradient)
+            np.divide(gradient, np.float32(divisor(total.statistics)), out=gradient)
             norm = global_norm(gradient)
             clip = self._task.learning.optimizer.clip_norm
             if clip is not None:

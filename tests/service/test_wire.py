@@ -66,7 +66,13 @@ DATA = st.builds(
     validation_fraction=NUMBER,
     test=st.none() | SOURCE,
 )
-NUMBERS = {float: NUMBER, int: INT32, bool: st.booleans()}
+NUMBERS = {
+    float: NUMBER,
+    int: INT32,
+    bool: st.booleans(),
+    int | None: st.none() | INT32,
+    tuple[float, ...]: st.lists(NUMBER, **SEVERAL).map(tuple),
+}
 PLAIN_LAYERS = st.one_of(
     *(
         st.builds(

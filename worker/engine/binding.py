@@ -9,7 +9,8 @@ import numpy as np
 from gradloom.worker.engine.arrays import Array, Buffer, Shape, size
 from gradloom.worker.engine.graph import Graph, Node
 from gradloom.worker.engine.layout import Edge, gradient_edges
-from gradloom.worker.engine.losses import RULES, LossCall
+from gradloom.worker.engine.loss import LossCall
+from gradloom.worker.engine.losses import RULES
 from gradloom.worker.engine.operation import Call, Operation
 from gradloom.worker.engine.operations import Operations
 from gradloom.worker.engine.slots import Name, view
@@ -32,7 +33,7 @@ class Bound:
     """The walk for one number of rows: all steps forward, the loss, trained steps backward."""
 
     forward: tuple[Step, ...]
-    loss: LossCall
+    loss: LossCall[Any]
     backward: tuple[Step, ...]
 
 
@@ -111,11 +112,12 @@ class _Views:
             parameter_gradients=tuple(self._memory.gradients[name] for name in names),
         )
 
-    def loss(self) -> LossCall:
+    def loss(self) -> LossCall[Any]:
         last = len(self._graph.nodes) - 1
         outputs = size(self._graph.output_shape)
         scratch = RULES[type(self._graph.loss)].scratch(outputs)
         return LossCall(
+            loss=self._graph.loss,
             row_numbers=np.arange(self._rows),
             output=self.output(last),
             target=self._memory.target[: self._rows],

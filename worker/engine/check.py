@@ -19,6 +19,8 @@ from gradloom.worker.engine.spec import (
     Elu,
     Fault,
     GroupNorm,
+    Huber,
+    KlDivergence,
     Layer,
     LayerNorm,
     LeakyRelu,
@@ -95,6 +97,12 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     Elu: {"alpha": POSITIVE},
     LayerNorm: {"epsilon": POSITIVE},
     RmsNorm: {"epsilon": POSITIVE},
+    SoftmaxCrossEntropy: {
+        "label_smoothing": _share("the share spread over all classes"),
+        "ignore_index": NOT_NEGATIVE,
+        "class_weights": NOT_NEGATIVE,
+    },
+    Huber: {"delta": POSITIVE},
     GroupNorm: {"groups": COUNT, "epsilon": POSITIVE},
     Sgd: {
         "learning_rate": RATE,
@@ -135,7 +143,7 @@ def check_model(model: Model, loss: Loss) -> tuple[Fault, ...]:
         *empty,
         *faults,
         *_check_end(model.layers, loss),
-        *_check_numbers(f"loss.{WORDS[type(loss)]}", loss),
+        *_check_loss(f"loss.{WORDS[type(loss)]}", loss),
     )
 
 
@@ -168,13 +176,20 @@ _EMPTY_BLOCK = "The block has no layers: add at least one or remove it."
 
 
 _SECOND_SOFTMAX = "The loss applies softmax itself: remove this layer."
-_APPLY_SOFTMAX = (SoftmaxCrossEntropy,)
+_APPLY_SOFTMAX = (SoftmaxCrossEntropy, KlDivergence)
 
 
 def _check_end(layers: tuple[Layer, ...], loss: Loss) -> Iterator[Fault]:
     """A softmax layer that the loss's own would follow."""
     if layers and isinstance(layers[-1], Softmax) and isinstance(loss, _APPLY_SOFTMAX):
         yield Fault(f"model.layers[{len(layers) - 1}].softmax", _SECOND_SOFTMAX)
+
+
+def _check_loss(path: str, loss: Loss) -> Iterator[Fault]:
+    yield from _check_numbers(path, loss)
+    if isinstance(loss, SoftmaxCrossEntropy) and loss.class_weights and not any(loss.class_weights):
+        sentence = "class_weights are all 0: give a positive number to at least one class."
+        yield Fault(f"{path}.class_weights", sentence)
 
 
 def _deeper_than(depth: int, layers: tuple[Layer, ...]) -> bool:
@@ -204,10 +219,21 @@ def _check_layer(path: str, layer: Layer) -> Iterator[Fault]:
 
 def _check_numbers(path: str, part: object) -> Iterator[Fault]:
     for name, allowed in RANGES.get(type(part), {}).items():
-        value: int | float | None = getattr(part, name)
-        complaint = None if value is None else _complaint(value, allowed)
-        if complaint is not None:
-            yield Fault(f"{path}.{name}", f"{name} {complaint}.")
+        for item, value in _numbers(name, getattr(part, name)):
+            complaint = _complaint(value, allowed)
+            if complaint is not None:
+                yield Fault(f"{path}.{item}", f"{item} {complaint}.")
+
+
+Number = int | float
+
+
+def _numbers(name: str, value: Number | tuple[Number, ...] | None) -> Iterator[tuple[str, Number]]:
+    """A field's numbers with the names to call them by."""
+    if isinstance(value, tuple):
+        yield from ((f"{name}[{index}]", number) for index, number in enumerate(value))
+    elif value is not None:
+        yield name, value
 
 
 def _complaint(value: int | float, allowed: Range) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gradloom.worker.engine.arrays import Shape, size, text
 from gradloom.worker.engine.check import WORDS, check_model
 from gradloom.worker.engine.losses import RULES, describe_target, fits_target
-from gradloom.worker.engine.metrics import STATISTICS
+from gradloom.worker.engine.metrics import statistics_of
 from gradloom.worker.engine.operation import Flops, ShapeMismatch, Weights
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.spec import (
@@ -15,6 +15,7 @@ from gradloom.worker.engine.spec import (
     Loss,
     Model,
     Residual,
+    SoftmaxCrossEntropy,
     Target,
 )
 
@@ -107,7 +108,7 @@ class Graph:
     @property
     def statistics(self) -> tuple[str, ...]:
         """What the numbers of a Statistics tuple are."""
-        return STATISTICS[type(self.loss)]
+        return statistics_of(self.loss, self.target)
 
     @property
     def layers(self) -> tuple[LayerRow, ...]:
@@ -149,7 +150,7 @@ def build_graph(model: Model, loss: Loss, input_shape: Shape, target: Target) ->
     builder = _Builder(input_shape)
     builder.add_layers(model.layers, 0, "model", "")
     graph = Graph(tuple(builder.nodes), loss, target)
-    faults = (*faults, *builder.faults, *_check_output(graph))
+    faults = (*faults, *builder.faults, *_check_output(graph), *_check_class_weights(loss, target))
     if faults:
         raise ModelError(faults)
     return graph
@@ -211,6 +212,16 @@ def _check_output(graph: Graph) -> tuple[Fault, ...]:
     if fits_target(rule, graph.output_shape, graph.target):
         return ()
     return (_misfit(graph, rule.wanted(graph.target)),)
+
+
+def _check_class_weights(loss: Loss, target: Target) -> tuple[Fault, ...]:
+    if not isinstance(loss, SoftmaxCrossEntropy) or target.kind != "labels":
+        return ()
+    weights = len(loss.class_weights)
+    if weights in (0, target.classes):
+        return ()
+    sentence = f"{describe_target(target)}, class_weights {weights}: give one for each class."
+    return (Fault("loss.softmax_cross_entropy.class_weights", sentence),)
 
 
 _WRONG_TARGET = {

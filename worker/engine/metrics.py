@@ -1,45 +1,104 @@
 """What is counted while a model is measured, and what the counts say. Needs no NumPy.
 
-Statistics are sums over rows, so that those of several shards may be added.
+Statistics are sums over rows, so that those of several shards may be added. The first is what the
+sums of loss and gradient are divided by at the end: the rows, or what their labels weigh.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
+    Huber,
+    KlDivergence,
     Loss,
+    MeanAbsoluteError,
     MeanSquaredError,
     SoftmaxCrossEntropy,
+    Target,
 )
 
 Statistics = tuple[float, ...]
 
-# The order of a loss's statistics; rows come first, the loss second.
+# A label counts as found among so many classes, where there are more of them.
+TOP = 5
+
+_REGRESSION = ("divisor", "loss", "squared_error", "absolute_error", "target", "squared_target")
+
+# The order of a loss's statistics; the divisor comes first, the loss second.
 STATISTICS: dict[type[Loss], tuple[str, ...]] = {
-    SoftmaxCrossEntropy: ("rows", "loss", "correct"),
-    MeanSquaredError: ("rows", "loss", "absolute_error"),
-    BinaryCrossEntropy: ("rows", "loss", "correct"),
+    SoftmaxCrossEntropy: ("divisor", "loss", "rows", "correct", "correct_in_top"),
+    MeanSquaredError: _REGRESSION,
+    BinaryCrossEntropy: ("divisor", "loss", "correct"),
+    MeanAbsoluteError: _REGRESSION,
+    Huber: _REGRESSION,
+    KlDivergence: ("divisor", "loss"),
 }
+
+# The statistics, always at the end, that only some targets have.
+_ONLY_FOR: dict[str, Callable[[Target], bool]] = {
+    "correct_in_top": lambda target: target.classes > TOP,
+    "target": lambda target: math.prod(target.shape) == 1,
+    "squared_target": lambda target: math.prod(target.shape) == 1,
+}
+
+
+def statistics_of(loss: Loss, target: Target) -> tuple[str, ...]:
+    """What the numbers of a Statistics tuple are."""
+    return tuple(
+        name for name in STATISTICS[type(loss)] if name not in _ONLY_FOR or _ONLY_FOR[name](target)
+    )
+
+
+def divisor(statistics: Statistics) -> float:
+    """What makes a mean of the summed gradient; 1 where no row weighs anything, nor adds to it."""
+    return statistics[0] or 1.0
 
 
 def summarize(loss: Loss, statistics: Statistics) -> dict[str, float]:
     """Means over the rows by the names people know; NaN where there are no rows."""
-    rows, *sums = statistics
-    means = (total / rows if rows else math.nan for total in sums)
-    return _SUMMARIES[type(loss)](*means)
+    sums = dict(zip(STATISTICS[type(loss)], statistics, strict=False))
+    return {
+        "loss": _ratio(sums["loss"], sums["divisor"]),
+        **_SUMMARIES.get(type(loss), _nothing_more)(sums),
+    }
 
 
-def _classification(loss: float, correct: float) -> dict[str, float]:
-    return {"loss": loss, "accuracy": correct}
+def _ratio(total: float, count: float) -> float:
+    return total / count if count else math.nan
 
 
-def _regression(loss: float, absolute_error: float) -> dict[str, float]:
-    return {"loss": loss, "rmse": math.sqrt(loss), "mae": absolute_error}
+def _nothing_more(_sums: Mapping[str, float]) -> dict[str, float]:
+    return {}
 
 
-_SUMMARIES: dict[type[Loss], Callable[..., dict[str, float]]] = {
-    SoftmaxCrossEntropy: _classification,
+def _classes(sums: Mapping[str, float]) -> dict[str, float]:
+    """Perplexity is exp(loss), at most the largest number there is."""
+    loss, rows = _ratio(sums["loss"], sums["divisor"]), sums["rows"]
+    summary = {"accuracy": _ratio(sums["correct"], rows)}
+    if "correct_in_top" in sums:
+        summary[f"top_{TOP}_accuracy"] = _ratio(sums["correct_in_top"], rows)
+    return {**summary, "perplexity": math.exp(min(loss, 709.0))}
+
+
+def _sides(sums: Mapping[str, float]) -> dict[str, float]:
+    return {"accuracy": _ratio(sums["correct"], sums["divisor"])}
+
+
+def _regression(sums: Mapping[str, float]) -> dict[str, float]:
+    rows = sums["divisor"]
+    squared = _ratio(sums["squared_error"], rows)
+    summary = {"rmse": math.sqrt(squared), "mae": _ratio(sums["absolute_error"], rows)}
+    if "target" in sums:
+        spread = _ratio(sums["squared_target"], rows) - _ratio(sums["target"], rows) ** 2
+        summary["r2"] = 1 - squared / spread if spread > 0 else math.nan
+    return summary
+
+
+_SUMMARIES: dict[type[Loss], Callable[[Mapping[str, float]], dict[str, float]]] = {
+    SoftmaxCrossEntropy: _classes,
     MeanSquaredError: _regression,
-    BinaryCrossEntropy: _classification,
+    BinaryCrossEntropy: _sides,
+    MeanAbsoluteError: _regression,
+    Huber: _regression,
 }

@@ -87,7 +87,7 @@ class Plan:
         bound = self._bound(rows)
         with np.errstate(all="ignore"):
             started = self._clock()
-            statistics = self._forward(bound, rows, key)
+            statistics = self._forward(bound, key)
             turned = self._clock()
             self._backward(bound)
             ended = self._clock()
@@ -99,7 +99,7 @@ class Plan:
         if rows == 0:
             return self._nothing()
         with np.errstate(all="ignore"):
-            return self._forward(self._bound(rows), rows, key)
+            return self._forward(self._bound(rows), key)
 
     def predict(self, rows: int) -> Array:
         """The model's output for the rows that were put in; valid until the next call."""
@@ -112,9 +112,9 @@ class Plan:
         for step in bound.forward:
             step.operation.forward(step.call, key)
 
-    def _forward(self, bound: Bound, rows: int, key: Key | None) -> Statistics:
+    def _forward(self, bound: Bound, key: Key | None) -> Statistics:
         self._run(bound, key)
-        return (float(rows), *self._rules.forward(bound.loss))
+        return self._rules.forward(bound.loss)
 
     def _backward(self, bound: Bound) -> None:
         self._rules.vjp(bound.loss)

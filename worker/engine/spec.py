@@ -210,7 +210,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxCrossEntropy:
-    """-log softmax(logits)[label]; labels are whole numbers from 0."""
+    """-log softmax(logits)[label]; labels are whole numbers from 0.
+
+    Of the truth, the share label_smoothing is spread over all classes. Rows labelled ignore_index
+    do not count; others weigh what class_weights says of their label, the loss being the weighted
+    mean. As in PyTorch, the weight of a class multiplies its share of the smoothed truth.
+    """
+
+    label_smoothing: float = 0.0
+    ignore_index: int | None = None
+    class_weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +232,39 @@ class BinaryCrossEntropy:
     """Mean over outputs of -t log σ(z) - (1 - t) log(1 - σ(z)), z the logit, t from 0 to 1."""
 
 
-Loss = SoftmaxCrossEntropy | MeanSquaredError | BinaryCrossEntropy
+@dataclass(frozen=True, slots=True)
+class MeanAbsoluteError:
+    """Mean over outputs of |prediction - target|."""
+
+
+@dataclass(frozen=True, slots=True)
+class Huber:
+    """Mean over outputs of e² / 2 where |e| ≤ delta, delta (|e| - delta / 2) elsewhere."""
+
+    delta: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class KlDivergence:
+    """Σ t log(t / softmax(logits)) along the last axis, t being the target's probabilities."""
+
+
+Loss = (
+    SoftmaxCrossEntropy
+    | MeanSquaredError
+    | BinaryCrossEntropy
+    | MeanAbsoluteError
+    | Huber
+    | KlDivergence
+)
 
 LOSSES: dict[str, type[Loss]] = {
     "softmax_cross_entropy": SoftmaxCrossEntropy,
     "mean_squared_error": MeanSquaredError,
     "binary_cross_entropy": BinaryCrossEntropy,
+    "mean_absolute_error": MeanAbsoluteError,
+    "huber": Huber,
+    "kl_divergence": KlDivergence,
 }
 
 

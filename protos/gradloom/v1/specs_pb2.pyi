@@ -858,6 +858,9 @@ class LossSpec(_message.Message):
     SOFTMAX_CROSS_ENTROPY_FIELD_NUMBER: _builtins.int
     MEAN_SQUARED_ERROR_FIELD_NUMBER: _builtins.int
     BINARY_CROSS_ENTROPY_FIELD_NUMBER: _builtins.int
+    MEAN_ABSOLUTE_ERROR_FIELD_NUMBER: _builtins.int
+    HUBER_FIELD_NUMBER: _builtins.int
+    KL_DIVERGENCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def softmax_cross_entropy(self) -> Global___SoftmaxCrossEntropy:
         """For class labels."""
@@ -870,18 +873,33 @@ class LossSpec(_message.Message):
     def binary_cross_entropy(self) -> Global___BinaryCrossEntropy:
         """For labels 0 and 1, on logits."""
 
+    @_builtins.property
+    def mean_absolute_error(self) -> Global___MeanAbsoluteError:
+        """For numbers, where outliers shall not weigh more than others."""
+
+    @_builtins.property
+    def huber(self) -> Global___Huber:
+        """For numbers: squared near the target, absolute far from it."""
+
+    @_builtins.property
+    def kl_divergence(self) -> Global___KlDivergence:
+        """For probabilities, on logits."""
+
     def __init__(
         self,
         *,
         softmax_cross_entropy: Global___SoftmaxCrossEntropy | None = ...,
         mean_squared_error: Global___MeanSquaredError | None = ...,
         binary_cross_entropy: Global___BinaryCrossEntropy | None = ...,
+        mean_absolute_error: Global___MeanAbsoluteError | None = ...,
+        huber: Global___Huber | None = ...,
+        kl_divergence: Global___KlDivergence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "kind", b"kind", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "kind", b"kind", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["softmax_cross_entropy", "mean_squared_error", "binary_cross_entropy"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["softmax_cross_entropy", "mean_squared_error", "binary_cross_entropy", "mean_absolute_error", "huber", "kl_divergence"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -893,14 +911,35 @@ class SoftmaxCrossEntropy(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    LABEL_SMOOTHING_FIELD_NUMBER: _builtins.int
+    IGNORE_INDEX_FIELD_NUMBER: _builtins.int
+    CLASS_WEIGHTS_FIELD_NUMBER: _builtins.int
+    label_smoothing: _builtins.float
+    """The share of the truth that is spread evenly over all classes, from 0 up to but not 1
+    (Szegedy et al., 2016). 0 where left out.
+    """
+    ignore_index: _builtins.int
+    """Rows with this label count neither in the loss nor in the metrics. None where left out."""
+    @_builtins.property
+    def class_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What a row of each class weighs, one number for each class, 0 or more: the loss is then the
+        weighted mean. All weigh the same where left out.
+        """
+
     def __init__(
         self,
+        *,
+        label_smoothing: _builtins.float = ...,
+        ignore_index: _builtins.int | None = ...,
+        class_weights: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index", "ignore_index", b"ignore_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index", "class_weights", b"class_weights", "ignore_index", b"ignore_index", "label_smoothing", b"label_smoothing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__ignore_index: _TypeAlias = _typing.Literal["ignore_index"]  # noqa: Y015
+    _WhichOneofArgType__ignore_index: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ignore_index) -> _WhichOneofReturnType__ignore_index | None: ...
 
 Global___SoftmaxCrossEntropy: _TypeAlias = SoftmaxCrossEntropy  # noqa: Y015
 
@@ -937,6 +976,68 @@ class BinaryCrossEntropy(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BinaryCrossEntropy: _TypeAlias = BinaryCrossEntropy  # noqa: Y015
+
+@_typing.final
+class MeanAbsoluteError(_message.Message):
+    """Mean over outputs of |prediction - target|."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeanAbsoluteError: _TypeAlias = MeanAbsoluteError  # noqa: Y015
+
+@_typing.final
+class Huber(_message.Message):
+    """Mean over outputs of e² / 2 where |e| ≤ delta, delta (|e| - delta / 2) elsewhere, e being
+    prediction - target (Huber, 1964).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELTA_FIELD_NUMBER: _builtins.int
+    delta: _builtins.float
+    """Where squared turns into absolute, more than 0. 1 where left out."""
+    def __init__(
+        self,
+        *,
+        delta: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_delta", b"_delta", "delta", b"delta"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delta", b"_delta", "delta", b"delta"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__delta: _TypeAlias = _typing.Literal["delta"]  # noqa: Y015
+    _WhichOneofArgType__delta: _TypeAlias = _typing.Literal["_delta", b"_delta"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delta) -> _WhichOneofReturnType__delta | None: ...
+
+Global___Huber: _TypeAlias = Huber  # noqa: Y015
+
+@_typing.final
+class KlDivergence(_message.Message):
+    """Sum of t log(t / softmax(logits)) along the last axis. The target holds the probabilities t,
+    which add up to 1 along that axis; the model puts out logits.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KlDivergence: _TypeAlias = KlDivergence  # noqa: Y015
 
 @_typing.final
 class OptimizerSpec(_message.Message):

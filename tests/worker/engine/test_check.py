@@ -14,9 +14,12 @@ from gradloom.worker.engine.spec import (
     Elu,
     Fault,
     GroupNorm,
+    Huber,
+    KlDivergence,
     Layer,
     LayerNorm,
     LeakyRelu,
+    Loss,
     Model,
     Optimizer,
     Relu,
@@ -36,8 +39,8 @@ def said(faults: tuple[Fault, ...]) -> dict[str, str]:
     return {fault.field: fault.description for fault in faults}
 
 
-def about(*layers: Layer) -> dict[str, str]:
-    return said(check_model(Model(layers), LOSS))
+def about(*layers: Layer, loss: Loss = LOSS) -> dict[str, str]:
+    return said(check_model(Model(layers), loss))
 
 
 def nested(depth: int) -> Layer:
@@ -93,8 +96,42 @@ def test_a_wrong_number_of_a_layer_is_told_by_its_field(
     assert about(layer) == {f"model.layers[0].{field}": sentence}
 
 
-def test_a_softmax_before_a_loss_that_applies_its_own_is_a_fault() -> None:
-    assert about(Dense(3), Softmax()) == {
+@pytest.mark.parametrize(
+    ("loss", "field", "sentence"),
+    [
+        (Huber(0.0), "huber.delta", "delta is 0.0: give a positive number."),
+        (
+            SoftmaxCrossEntropy(label_smoothing=1.0),
+            "softmax_cross_entropy.label_smoothing",
+            "label_smoothing is 1.0: it is the share spread over all classes, "
+            "from 0 up to but not 1.",
+        ),
+        (
+            SoftmaxCrossEntropy(ignore_index=-1),
+            "softmax_cross_entropy.ignore_index",
+            "ignore_index is -1: give 0 or more.",
+        ),
+        (
+            SoftmaxCrossEntropy(class_weights=(1.0, -2.0)),
+            "softmax_cross_entropy.class_weights[1]",
+            "class_weights[1] is -2.0: give 0 or more.",
+        ),
+        (
+            SoftmaxCrossEntropy(class_weights=(0.0, 0.0)),
+            "softmax_cross_entropy.class_weights",
+            "class_weights are all 0: give a positive number to at least one class.",
+        ),
+    ],
+)
+def test_a_wrong_number_of_a_loss_is_told_by_its_field(
+    loss: Loss, field: str, sentence: str
+) -> None:
+    assert about(Relu(), loss=loss) == {f"loss.{field}": sentence}
+
+
+@pytest.mark.parametrize("loss", [LOSS, KlDivergence()])
+def test_a_softmax_before_a_loss_that_applies_its_own_is_a_fault(loss: Loss) -> None:
+    assert about(Dense(3), Softmax(), loss=loss) == {
         "model.layers[1].softmax": "The loss applies softmax itself: remove this layer."
     }
     assert about(Softmax(), Dense(3)) == {}

@@ -1,4 +1,6 @@
 import math
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from gradloom.worker.engine.arrays import Array, Shape
 from gradloom.worker.engine.gradient_check import check_gradients
-from gradloom.worker.engine.graph import Graph, build_graph
+from gradloom.worker.engine.graph import Graph, ModelError, build_graph
 from gradloom.worker.engine.losses import RULES
 from gradloom.worker.engine.metrics import STATISTICS, Statistics
 from gradloom.worker.engine.plan import Plan
@@ -17,12 +19,17 @@ from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Dense,
     Dropout,
+    Huber,
+    KlDivergence,
     Loss,
+    MeanAbsoluteError,
     MeanSquaredError,
     Model,
     SoftmaxCrossEntropy,
     Target,
 )
+
+BY_NUMBER = (MeanSquaredError, BinaryCrossEntropy, MeanAbsoluteError, Huber)
 
 
 def through(loss: Loss, target: Target, shape: Shape) -> Graph:
@@ -40,27 +47,67 @@ def measured(loss: Loss, outputs: Array, answers: Array) -> Statistics:
     return plan.evaluate(len(outputs))
 
 
-GRAPHS = {
-    SoftmaxCrossEntropy: lambda size: (Target("labels", classes=size), (size,)),
-    MeanSquaredError: lambda size: (Target("numbers", shape=(size, 2)), (size, 2)),
-    BinaryCrossEntropy: lambda size: (Target("numbers", shape=(size, 2)), (size, 2)),
-}
+def sized(loss: Loss, size: int) -> Graph:
+    """A model of so many classes, or of twice as many numbers."""
+    if isinstance(loss, SoftmaxCrossEntropy):
+        weights = (*loss.class_weights, *(0.5,) * size)[:size] if loss.class_weights else ()
+        labels = Target("labels", classes=size)
+        return through(replace(loss, class_weights=weights), labels, (size,))
+    return through(loss, Target("numbers", shape=(size, 2)), (size, 2))
+
+
+CHECKED = (
+    SoftmaxCrossEntropy(),
+    SoftmaxCrossEntropy(label_smoothing=0.1),
+    SoftmaxCrossEntropy(ignore_index=1),
+    SoftmaxCrossEntropy(class_weights=(2.0, 0.0, 1.0)),
+    SoftmaxCrossEntropy(0.3, 0, (0.5, 3.0)),
+    MeanSquaredError(),
+    BinaryCrossEntropy(),
+    MeanAbsoluteError(),
+    Huber(),
+    Huber(0.3),
+    KlDivergence(),
+)
 
 
 def test_every_loss_has_rules_statistics_and_a_check() -> None:
-    assert set(LOSSES.values()) == RULES.keys() == STATISTICS.keys() == GRAPHS.keys()
+    assert set(LOSSES.values()) == RULES.keys() == STATISTICS.keys() == set(map(type, CHECKED))
 
 
-@pytest.mark.parametrize("loss", GRAPHS)
+@pytest.mark.parametrize("loss", CHECKED, ids=str)
 @given(size=st.integers(1, 7), rows=st.integers(1, 5), seed=st.integers(0, 2**64 - 1))
 @settings(derandomize=True, max_examples=15, deadline=None)
-def test_the_vjp_is_the_gradient(loss: type[Loss], size: int, rows: int, seed: int) -> None:
-    target, shape = GRAPHS[loss](size)
-    (error,) = check_gradients(through(loss(), target, shape), rows=rows, seed=seed)
+def test_the_vjp_is_the_gradient(loss: Loss, size: int, rows: int, seed: int) -> None:
+    (error,) = check_gradients(sized(loss, size), rows=rows, seed=seed)
     assert error.relative_error < 1e-6
 
 
-@pytest.mark.parametrize("loss", [MeanSquaredError(), BinaryCrossEntropy()])
+@pytest.mark.parametrize("loss", CHECKED, ids=str)
+def test_the_statistics_are_those_the_graph_names(loss: Loss) -> None:
+    for size in (1, 3, 7):
+        plan = Plan(sized(loss, size), 2)
+        assert len(plan.evaluate(2)) == len(plan.graph.statistics)
+
+
+def peak_bytes(graph: Graph, rows: int) -> int:
+    plan = Plan(graph, rows, input_gradient=True)
+    plan.value_and_grad(rows, Key(0, 0))
+    tracemalloc.start()
+    try:
+        plan.value_and_grad(rows, Key(0, 0))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("loss", CHECKED, ids=str)
+def test_a_step_allocates_nothing_that_grows_with_the_rows(loss: Loss) -> None:
+    graph = sized(loss, 32)
+    assert abs(peak_bytes(graph, 4000) - peak_bytes(graph, 1000)) < 1000
+
+
+@pytest.mark.parametrize("loss", [loss for loss in CHECKED if type(loss) in BY_NUMBER])
 def test_one_output_answers_a_target_without_axes(loss: Loss) -> None:
     graph = build_graph(Model((Dense(1),)), loss, (3,), Target("numbers"))
     assert max(error.relative_error for error in check_gradients(graph)) < 1e-6
@@ -68,15 +115,111 @@ def test_one_output_answers_a_target_without_axes(loss: Loss) -> None:
 
 def test_cross_entropy_is_minus_the_log_of_the_labels_probability() -> None:
     logits = np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
-    rows, loss, correct = measured(SoftmaxCrossEntropy(), logits, np.array([1, 0]))
+    divisor, loss, rows, correct = measured(SoftmaxCrossEntropy(), logits, np.array([1, 0]))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = -math.log(probabilities[0, 1]) - math.log(probabilities[1, 0])
-    assert (rows, loss, correct) == pytest.approx((2, expected, 1), rel=1e-6)
+    assert (divisor, loss, rows, correct) == pytest.approx((2, expected, 2, 1), rel=1e-6)
+
+
+LOGITS = np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0], [0.3, 0.1, 0.2], [2.0, 1.0, -2.0]])
+LABELS = np.array([1, 0, 2, 0])
+
+
+def smoothed(smoothing: float, weights: Array, kept: Array) -> tuple[float, float]:
+    """The summed loss and its divisor, in the words of torch.nn.CrossEntropyLoss."""
+    logs = LOGITS - np.log(np.exp(LOGITS).sum(axis=1, keepdims=True))
+    rows = np.arange(len(LABELS))[kept]
+    chosen = -(weights[LABELS] * logs[np.arange(len(LABELS)), LABELS])[rows].sum()
+    spread = -(weights * logs)[rows].sum() / 3
+    return (1 - smoothing) * chosen + smoothing * spread, weights[LABELS][rows].sum()
+
+
+def test_smoothing_spreads_a_share_of_the_truth_over_all_classes() -> None:
+    _, loss, *_ = measured(SoftmaxCrossEntropy(0.2), LOGITS, LABELS)
+    assert loss == pytest.approx(smoothed(0.2, np.ones(3), np.full(4, True))[0], rel=1e-6)
+
+
+def test_a_row_weighs_what_its_class_does() -> None:
+    weights = (0.5, 2.0, 1.0)
+    divisor, loss, rows, correct = measured(
+        SoftmaxCrossEntropy(0.2, class_weights=weights), LOGITS, LABELS
+    )
+    expected, weight = smoothed(0.2, np.array(weights), np.full(4, True))
+    assert (loss, divisor) == pytest.approx((expected, weight), rel=1e-6)
+    assert (rows, correct) == (4, 2)
+
+
+def test_rows_with_the_ignored_label_do_not_count() -> None:
+    loss = SoftmaxCrossEntropy(0.2, ignore_index=0)
+    divisor, total, rows, correct = measured(loss, LOGITS, LABELS)
+    expected, weight = smoothed(0.2, np.ones(3), LABELS != 0)
+    assert (total, divisor) == pytest.approx((expected, weight), rel=1e-6)
+    assert (rows, correct) == (2, 1)
+
+
+def test_the_gradient_of_an_ignored_row_is_zero() -> None:
+    graph = through(SoftmaxCrossEntropy(0.2, ignore_index=0), Target("labels", classes=3), (3,))
+    plan = Plan(graph, 4, input_gradient=True)
+    plan.inputs(4)[...], plan.target(4)[...] = LOGITS, LABELS
+    plan.value_and_grad(4, Key(0, 0))
+    assert plan.input_gradient(4).any(axis=1).tolist() == [True, False, True, False]
+
+
+def test_a_label_is_found_among_the_five_largest_and_loses_ties() -> None:
+    logits = np.array([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]] * 3 + [[0.0] * 6])
+    *_, correct, in_top = measured(SoftmaxCrossEntropy(), logits, np.array([0, 4, 5, 0]))
+    assert (correct, in_top) == (2, 2)
+
+
+def test_class_weights_are_one_for_each_class() -> None:
+    with pytest.raises(ModelError) as caught:
+        loss = SoftmaxCrossEntropy(class_weights=(1.0, 2.0))
+        through(loss, Target("labels", classes=3), (3,))
+    (fault,) = caught.value.faults
+    assert fault.field == "loss.softmax_cross_entropy.class_weights"
+    assert fault.description == "The data has 3 classes, class_weights 2: give one for each class."
 
 
 def test_squared_error_is_a_mean_over_outputs_and_a_sum_over_rows() -> None:
     outputs, answers = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[0.0, 2.0], [3.0, 1.0]])
-    assert measured(MeanSquaredError(), outputs, answers) == (2.0, 0.5 + 8.0, 0.5 + 2.0)
+    assert measured(MeanSquaredError(), outputs, answers) == (2.0, 8.5, 8.5, 2.5)
+
+
+def test_absolute_error_is_a_mean_over_outputs_and_a_sum_over_rows() -> None:
+    outputs, answers = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[0.0, 2.0], [3.0, 1.0]])
+    assert measured(MeanAbsoluteError(), outputs, answers) == (2.0, 2.5, 8.5, 2.5)
+
+
+def test_huber_is_squared_near_the_target_and_absolute_far_from_it() -> None:
+    outputs, answers = np.array([[1.0, -4.0], [3.0, 5.5]]), np.array([[0.0, 0.0], [3.0, 5.0]])
+    near, far = 1 / 2 + 0.5**2 / 2, 2 * (4 - 1)
+    assert measured(Huber(2.0), outputs, answers)[1] == (near + far) / 2
+
+
+def test_the_targets_of_one_number_are_summed_with_their_squares() -> None:
+    *_, total, squares = measured(Huber(), np.zeros((2, 1)), np.array([[3.0], [-1.0]]))
+    assert (total, squares) == (2.0, 10.0)
+
+
+def test_divergence_compares_a_distribution_with_that_of_the_logits() -> None:
+    shares = np.array([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0], [0.2, 0.2, 0.6], [1.0, 0.0, 0.0]])
+    logs = LOGITS - np.log(np.exp(LOGITS).sum(axis=1, keepdims=True))
+    safe = np.where(shares > 0, shares, 1)
+    expected = (shares * (np.log(safe) - logs)).sum()
+    assert measured(KlDivergence(), LOGITS, shares) == pytest.approx((4, expected), rel=1e-6)
+
+
+def test_the_divergence_of_the_same_distribution_is_nothing() -> None:
+    shares = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    assert measured(KlDivergence(), LOGITS, shares)[1] == pytest.approx(0, abs=1e-6)
+
+
+def test_divergence_is_a_mean_over_the_positions_of_a_row() -> None:
+    shares = np.full((2, 2, 3), 1 / 3)
+    rows = LOGITS.reshape(2, 2, 3)
+    whole = measured(KlDivergence(), rows, shares)
+    flat = measured(KlDivergence(), LOGITS, shares.reshape(4, 3))
+    assert whole == pytest.approx((2, flat[1] / 2), rel=1e-6)
 
 
 def test_binary_cross_entropy_takes_logits() -> None:
@@ -87,7 +230,7 @@ def test_binary_cross_entropy_takes_logits() -> None:
 
 
 def test_huge_logits_do_not_overflow() -> None:
-    _, loss, _ = measured(SoftmaxCrossEntropy(), np.array([[1e30, -1e30]]), np.array([0]))
+    _, loss, *_ = measured(SoftmaxCrossEntropy(), np.array([[1e30, -1e30]]), np.array([0]))
     assert loss == 0
     _, loss, _ = measured(BinaryCrossEntropy(), np.array([[1e30]]), np.array([[0.0]]))
     assert loss == pytest.approx(1e30)

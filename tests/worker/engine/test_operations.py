@@ -1,5 +1,6 @@
 """Every operation against central differences; one without a check here fails."""
 
+import tracemalloc
 from dataclasses import dataclass
 
 import pytest
@@ -10,6 +11,8 @@ from gradloom.worker.engine.arrays import Shape
 from gradloom.worker.engine.gradient_check import check_gradients
 from gradloom.worker.engine.graph import Graph, build_graph
 from gradloom.worker.engine.operations import OPERATIONS
+from gradloom.worker.engine.plan import Plan
+from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.spec import (
     Dense,
     Dropout,
@@ -107,6 +110,25 @@ def test_the_vjp_is_the_gradient_for_any_shape(
     layer: Layer, shape: Shape, rows: int, seed: int
 ) -> None:
     assert worst(alone(layer, shape), rows, seed) < TOLERANCE
+
+
+def peak_bytes(graph: Graph, rows: int) -> int:
+    plan = Plan(graph, rows, input_gradient=True)
+    plan.value_and_grad(rows, Key(0, 0))
+    tracemalloc.start()
+    try:
+        plan.value_and_grad(rows, Key(0, 0))
+        plan.evaluate(rows)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("operation", CHECKS)
+def test_a_step_allocates_nothing_that_grows_with_the_rows(operation: str) -> None:
+    for layer in CHECKS[operation]:
+        graph = alone(layer, (8, 16))
+        assert abs(peak_bytes(graph, 2000) - peak_bytes(graph, 500)) < 1000
 
 
 COMPOSED = {
