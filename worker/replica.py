@@ -13,14 +13,14 @@ from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
 from gradloom.worker.engine.graph import build_graph
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
-from gradloom.worker.engine.optimizers import clip_scale, global_norm
+from gradloom.worker.engine.optimizers import clip_elements, clip_scale, global_norm
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import DROPOUT, Key
 from gradloom.worker.engine.schedules import learning_rate
 from gradloom.worker.exchange.star import Sum, added, compute, summed
 from gradloom.worker.exchange.tree import Node, cover, fold
 from gradloom.worker.messages import Task
-from gradloom.worker.state import State
+from gradloom.worker.state import State, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Replica:
         rows = most_rows(task.batch_size, task.shards, evaluated)
         self._plan = Plan(self._graph, rows, clock=clock)
         self._epoch_order: tuple[int, Rows] = (-1, np.empty(0, np.int64))
-        self.state = State(self._graph, learning.optimizer.kind, learning.seed)
+        self.state = State(self._graph, learning.optimizer, learning.seed)
         self.seconds = Seconds()
 
     def compute(self, first: int, last: int) -> dict[Node, Sum]:
@@ -131,10 +131,17 @@ class Replica:
         with np.errstate(all="ignore"):
             np.divide(gradient, np.float32(divisor(total.statistics)), out=gradient)
             norm = global_norm(gradient)
-            clip = self._task.learning.optimizer.clip_norm
-            if clip is not None:
-                np.multiply(gradient, np.float32(clip_scale(norm, clip)), out=gradient)
+            self._clip(gradient, norm)
         return norm
+
+    def _clip(self, gradient: Vector, norm: float) -> None:
+        optimizer = self._task.learning.optimizer
+        if optimizer.clip_value is not None:
+            clip_elements(gradient, optimizer.clip_value)
+            norm = global_norm(gradient)
+        if optimizer.clip_norm is not None:
+            scale = clip_scale(norm, optimizer.clip_norm)
+            np.multiply(gradient, np.float32(scale), out=gradient)
 
     def evaluate(self, split: str, first: int, last: int) -> dict[Node, Statistics]:
         """Statistics of the blocks first … last-1 of a split, validation or test."""

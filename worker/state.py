@@ -13,8 +13,8 @@ from safetensors.numpy import load, save
 
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.initializers import initial_parameters
-from gradloom.worker.engine.optimizers import init, slots, update
-from gradloom.worker.engine.spec import UpdateRule
+from gradloom.worker.engine.optimizers import init, segments, slots, update
+from gradloom.worker.engine.spec import Optimizer
 from gradloom.worker.tensor_file import metadata as metadata_of
 
 Vector = npt.NDArray[np.float32]
@@ -30,14 +30,16 @@ class BadState(ValueError):
 class State:
     """Parameters and slots, flat vectors in the order of the graph's parameters."""
 
-    def __init__(self, graph: Graph, rule: UpdateRule, seed: int) -> None:
+    def __init__(self, graph: Graph, optimizer: Optimizer, seed: int) -> None:
         """Stands at step 0 with the parameters of the seed."""
         self.step = 0
         self._graph = graph
-        self._rule = rule
+        self._rule = optimizer.kind
+        places = [(parameter.place, parameter.shape) for parameter in graph.parameters]
+        self._segments = segments(optimizer, places)
         parameters = initial_parameters(graph, seed)
         self._parameters = (parameters, np.empty_like(parameters))
-        first = init(rule, parameters)
+        first = init(self._rule, parameters)
         self._slots = (first, tuple(np.empty_like(slot) for slot in first))
 
     @property
@@ -62,6 +64,7 @@ class State:
                 self._slots[new],
                 learning_rate=learning_rate,
                 step=self.step + 1,
+                segments=self._segments,
             )
         self.step += 1
 

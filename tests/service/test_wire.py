@@ -109,7 +109,11 @@ SPECS = st.builds(
     model=st.builds(engine.Model, layers=tuples(LAYERS)),
     loss=one_of(engine.LOSSES),
     optimizer=st.builds(
-        engine.Optimizer, kind=one_of(engine.OPTIMIZERS), clip_norm=st.none() | NUMBER
+        engine.Optimizer,
+        kind=one_of(engine.OPTIMIZERS),
+        clip_norm=st.none() | NUMBER,
+        clip_value=st.none() | NUMBER,
+        no_decay_on_bias_and_norm=st.booleans(),
     ),
     training=TRAINING,
     seed=st.integers(0, 2**64 - 1),

@@ -1,10 +1,23 @@
 """A replica behind messages: same bits for any division, errors as answers, state that moves."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gradloom.worker.engine.spec import (
+    Dense,
+    GroupNorm,
+    Lamb,
+    LayerNorm,
+    Model,
+    OneCycleSchedule,
+    Optimizer,
+    Sgd,
+    Silu,
+    SoftmaxCrossEntropy,
+)
 from gradloom.worker.messages import (
     Answer,
     AnswerKind,
@@ -17,7 +30,7 @@ from gradloom.worker.messages import (
     decode,
 )
 from gradloom.worker.server import Server
-from tests.worker.jobs import task_in, write_rows
+from tests.worker.jobs import LEARNING, task_in, write_rows
 
 STEPS = 7
 MODEL = Snapshot(Content.MODEL)
@@ -65,6 +78,37 @@ def trained(task: Task, workers: int) -> object:
 @pytest.mark.parametrize("workers", [2, 3, 5, 8])
 def test_the_weights_do_not_depend_on_the_number_of_workers(task: Task, workers: int) -> None:
     assert trained(task, workers) == trained(task, 1)
+
+
+# Unequal weights of rows, norms over whole parameters, everything that clips.
+UNEVEN = replace(
+    LEARNING,
+    model=Model((Dense(12), GroupNorm(3), Silu(), LayerNorm(), Dense(3))),
+    loss=SoftmaxCrossEntropy(0.1, ignore_index=1, class_weights=(1.0, 1.0, 3.0)),
+    optimizer=Optimizer(Lamb(0.01), 1.0, 0.1, no_decay_on_bias_and_norm=True),
+    schedule=OneCycleSchedule(),
+)
+
+
+def test_rows_that_weigh_unequally_come_to_the_same_weights_too(task: Task) -> None:
+    uneven = replace(task, learning=UNEVEN)
+    assert trained(uneven, 3) == trained(uneven, 1)
+
+
+def test_a_weight_of_all_classes_alike_changes_nothing(task: Task) -> None:
+    """The gradient's divisor is the sum of weights; powers of two leave every bit alone."""
+    one, two = (
+        replace(UNEVEN, loss=SoftmaxCrossEntropy(class_weights=(weight,) * 3))
+        for weight in (1.0, 2.0)
+    )
+    assert trained(replace(task, learning=one), 2) == trained(replace(task, learning=two), 2)
+
+
+def test_clipped_elements_change_the_weights(task: Task) -> None:
+    clipped, free = (
+        replace(LEARNING, optimizer=Optimizer(Sgd(0.1), clip_value=value)) for value in (1e-4, None)
+    )
+    assert trained(replace(task, learning=clipped), 1) != trained(replace(task, learning=free), 1)
 
 
 def test_the_weights_do_depend_on_the_number_of_shards(task: Task, tmp_path: Path) -> None:

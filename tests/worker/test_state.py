@@ -7,11 +7,20 @@ import pytest
 from safetensors.numpy import load, save
 
 from gradloom.worker.engine.graph import Graph, build_graph
-from gradloom.worker.engine.spec import Adam, Dense, Model, Relu, SoftmaxCrossEntropy, Target
+from gradloom.worker.engine.spec import (
+    Adam,
+    Dense,
+    Model,
+    Optimizer,
+    Relu,
+    Sgd,
+    SoftmaxCrossEntropy,
+    Target,
+)
 from gradloom.worker.state import BadState, State
 from gradloom.worker.tensor_file import metadata
 
-RULE = Adam(0.1)
+OPTIMIZER = Optimizer(Adam(0.1))
 
 
 @pytest.fixture
@@ -22,7 +31,7 @@ def graph() -> Graph:
 
 @pytest.fixture
 def state(graph: Graph) -> State:
-    return State(graph, RULE, seed=1)
+    return State(graph, OPTIMIZER, seed=1)
 
 
 def gradient(state: State, number: int) -> np.ndarray:
@@ -30,8 +39,19 @@ def gradient(state: State, number: int) -> np.ndarray:
 
 
 def test_the_seed_decides_where_it_begins(graph: Graph, state: State) -> None:
-    assert State(graph, RULE, seed=1).weights_sha256() == state.weights_sha256()
-    assert State(graph, RULE, seed=2).weights_sha256() != state.weights_sha256()
+    assert State(graph, OPTIMIZER, seed=1).weights_sha256() == state.weights_sha256()
+    assert State(graph, OPTIMIZER, seed=2).weights_sha256() != state.weights_sha256()
+
+
+def test_weight_decay_may_leave_biases_out(graph: Graph) -> None:
+    optimizer = Optimizer(Sgd(0.1, weight_decay=0.5), no_decay_on_bias_and_norm=True)
+    state = State(graph, optimizer, seed=1)
+    np.copyto(state.parameters, 1)
+    state.advance(np.zeros_like(state.parameters), 0.1)
+    found = {name: set(values.flat) for name, values in load(state.model({})).items()}
+    decayed = {np.float32(1) - np.float32(0.05)}
+    assert found["layers.0.weight"] == found["layers.2.weight"] == decayed
+    assert found["layers.0.bias"] == found["layers.2.bias"] == {1.0}
 
 
 def test_an_update_that_fails_leaves_the_step_whole(state: State) -> None:
@@ -45,7 +65,7 @@ def test_an_update_that_fails_leaves_the_step_whole(state: State) -> None:
 def test_a_restored_state_goes_on_like_the_one_it_is_a_copy_of(graph: Graph, state: State) -> None:
     for step in range(3):
         state.advance(gradient(state, step), 0.1)
-    copy = State(graph, RULE, seed=9)
+    copy = State(graph, OPTIMIZER, seed=9)
     copy.restore(state.snapshot({}))
     for each in (state, copy):
         each.advance(gradient(each, 7), 0.1)

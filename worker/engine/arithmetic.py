@@ -1,4 +1,6 @@
-"""Scalar functions of + − × ÷ alone, so that no libm version has a say in the bits."""
+"""Scalar functions of + − × ÷ √ alone, so that no libm version has a say in the bits."""
+
+import math
 
 # π^(2k+1) (-1)^k / (2k+1)!: the Taylor series of sin(πv), exact to 1e-18 for |v| ≤ 1/4.
 _SINE_OF_HALF_TURNS = (
@@ -22,6 +24,16 @@ def power(base: float, exponent: int) -> float:
             result *= base
         base *= base
         exponent >>= 1
+    return result
+
+
+def root_power(base: float, share: float) -> float:
+    """base ** share for a share from 0 up to but not 1: a product of repeated square roots."""
+    result = 1.0
+    while share > 0:
+        base, share = math.sqrt(base), share * 2
+        if share >= 1:
+            result, share = result * base, share - 1
     return result
 
 

@@ -10,25 +10,32 @@ from gradloom.worker.engine.spec import (
     LOSSES,
     OPTIMIZERS,
     SCHEDULES,
+    Adagrad,
     Adam,
     AdamW,
     ConstantSchedule,
+    CosineRestartsSchedule,
     CosineSchedule,
     Dense,
     Dropout,
     Elu,
+    ExponentialSchedule,
     Fault,
     GroupNorm,
     Huber,
     KlDivergence,
+    Lamb,
     Layer,
     LayerNorm,
     LeakyRelu,
+    Lion,
     Loss,
     Model,
+    OneCycleSchedule,
     Optimizer,
     Residual,
     RmsNorm,
+    RmsProp,
     Schedule,
     Sgd,
     Softmax,
@@ -88,6 +95,7 @@ _ADAM = {
     "weight_decay": NOT_NEGATIVE,
 }
 _FINAL = "it is the share of the rate left at the end, from 0 to 1"
+_START = "it is the share of the rate at the beginning, from 0 to 1"
 _FACTOR = "it multiplies the rate, more than 0 and at most 1"
 
 RANGES: Mapping[type, Mapping[str, Range]] = {
@@ -111,7 +119,17 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     },
     Adam: _ADAM,
     AdamW: _ADAM,
-    Optimizer: {"clip_norm": POSITIVE},
+    Adagrad: {"learning_rate": RATE, "epsilon": POSITIVE, "weight_decay": NOT_NEGATIVE},
+    RmsProp: {
+        "learning_rate": RATE,
+        "decay": DECAY,
+        "epsilon": POSITIVE,
+        "weight_decay": NOT_NEGATIVE,
+        "momentum": DECAY,
+    },
+    Lion: {"learning_rate": RATE, "beta1": DECAY, "beta2": DECAY, "weight_decay": NOT_NEGATIVE},
+    Lamb: _ADAM,
+    Optimizer: {"clip_norm": POSITIVE, "clip_value": POSITIVE},
     ConstantSchedule: {"warmup_steps": NOT_NEGATIVE},
     StepSchedule: {
         "every_steps": COUNT,
@@ -119,6 +137,23 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
         "warmup_steps": NOT_NEGATIVE,
     },
     CosineSchedule: {
+        "final_ratio": Range(0, 1, too_low=_FINAL, too_high=_FINAL),
+        "warmup_steps": NOT_NEGATIVE,
+    },
+    ExponentialSchedule: {
+        "factor": Range(0, 1, True, too_low=_FACTOR, too_high=_FACTOR),
+        "every_steps": COUNT,
+        "warmup_steps": NOT_NEGATIVE,
+    },
+    OneCycleSchedule: {
+        "start_ratio": Range(0, 1, too_low=_START, too_high=_START),
+        "final_ratio": Range(0, 1, too_low=_FINAL, too_high=_FINAL),
+        "rise": _share("the share of the steps that go up"),
+        "warmup_steps": NOT_NEGATIVE,
+    },
+    CosineRestartsSchedule: {
+        "period_steps": COUNT,
+        "multiplier": COUNT,
         "final_ratio": Range(0, 1, too_low=_FINAL, too_high=_FINAL),
         "warmup_steps": NOT_NEGATIVE,
     },

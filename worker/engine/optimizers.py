@@ -1,20 +1,31 @@
 """Update rules as pure functions of flat vectors, and the clipping of gradients before them.
 
 A rule reads gradient, parameters and slots and writes new parameters and slots, so that a step
-that dies half-way leaves the old state whole. Everything is elementwise: slices of the vectors,
-updated apart, come to the same bits. Formulas and their order are PyTorch's.
+that dies half-way leaves the old state whole. All but LAMB is elementwise: slices of the vectors,
+updated apart, come to the same bits; LAMB needs whole parameters, as segments say. Formulas and
+their order are PyTorch's where it has the rule.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from gradloom.worker.engine.arithmetic import power
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.spec import Adam, AdamW, Sgd, UpdateRule
+from gradloom.worker.engine.spec import (
+    Adagrad,
+    Adam,
+    AdamW,
+    Lamb,
+    Lion,
+    Optimizer,
+    RmsProp,
+    Sgd,
+    UpdateRule,
+)
 
 R = TypeVar("R")
 
@@ -23,10 +34,14 @@ _BLOCK = 8192  # elements updated at a time: all arrays of a block stay in the L
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What an update knows beside arrays: the learning rate, and the step counted from 1."""
+    """What an update knows beside arrays: the learning rate, and the step counted from 1.
+
+    scale is what a rule that prepares multiplies the rate by.
+    """
 
     learning_rate: float
     step: int
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +58,37 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[R]):
-    """The names of a rule's slots, in order, and its update of one block."""
+    """The names of a rule's slots, in order, and its update of one block.
+
+    prepare, where there is one, sees all blocks of a segment before update does, and writes the
+    new slots; it returns the sums of squares of the parameters and of the step. update, which
+    then finds the new slots written, has the learning rate scaled by the ratio of their roots.
+    """
 
     slots: Callable[[R], tuple[str, ...]]
     update: Callable[[R, Block, Moment], None]
+    prepare: Callable[[R, Block, Moment], tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of the flat vectors: one parameter, or several that a rule need not tell apart."""
+
+    place: slice
+    decays: bool = True
+
+
+_EVERYTHING = (Segment(slice(None)),)
+
+
+def segments(
+    optimizer: Optimizer, places: Sequence[tuple[slice, tuple[int, ...]]]
+) -> tuple[Segment, ...]:
+    """How an optimiser cuts the vectors, given places and shapes of the parameters in order."""
+    excludes = optimizer.no_decay_on_bias_and_norm
+    if _RULES[type(optimizer.kind)].prepare is None and not excludes:
+        return _EVERYTHING
+    return tuple(Segment(place, not excludes or len(shape) > 1) for place, shape in places)
 
 
 def slots(kind: UpdateRule) -> tuple[str, ...]:
@@ -69,40 +111,85 @@ def update(
     *,
     learning_rate: float,
     step: int,
+    segments: Sequence[Segment] = _EVERYTHING,
 ) -> None:
     """Write the parameters and slots after a step, counted from 1, with the batch's mean gradient.
 
-    The new vectors may be the old ones, or share no memory with them.
+    The new vectors may be the old ones, or share no memory with them. The segments cover them.
     """
     moment = Moment(learning_rate, step)
-    rule = _RULES[type(kind)]
-    work = np.empty((2, min(_BLOCK, gradient.size)), gradient.dtype)
-    for start in range(0, gradient.size, _BLOCK):
-        part = slice(start, start + _BLOCK)
-        count = gradient[part].size
-        np.copyto(work[0, :count], gradient[part])
-        block = Block(
-            gradient=work[0, :count],
-            parameters=parameters[part],
-            slots=tuple(slot[part] for slot in slots),
-            new_parameters=new_parameters[part],
-            new_slots=tuple(slot[part] for slot in new_slots),
-            scratch=work[1, :count],
+    without_decay = replace(kind, weight_decay=0.0)
+    for segment in segments:
+        vectors = _Vectors(
+            gradient[segment.place],
+            parameters[segment.place],
+            tuple(slot[segment.place] for slot in slots),
+            new_parameters[segment.place],
+            tuple(slot[segment.place] for slot in new_slots),
         )
+        _update_segment(kind if segment.decays else without_decay, vectors, moment)
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """A segment of every vector."""
+
+    gradient: Array
+    parameters: Array
+    slots: tuple[Array, ...]
+    new_parameters: Array
+    new_slots: tuple[Array, ...]
+
+    def blocks(self) -> Iterator[Block]:
+        """Its blocks, one after the other in the same working memory."""
+        work = np.empty((2, min(_BLOCK, self.gradient.size)), self.gradient.dtype)
+        for start in range(0, self.gradient.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            count = self.gradient[part].size
+            np.copyto(work[0, :count], self.gradient[part])
+            yield Block(
+                gradient=work[0, :count],
+                parameters=self.parameters[part],
+                slots=tuple(slot[part] for slot in self.slots),
+                new_parameters=self.new_parameters[part],
+                new_slots=tuple(slot[part] for slot in self.new_slots),
+                scratch=work[1, :count],
+            )
+
+
+def _update_segment(kind: UpdateRule, vectors: _Vectors, moment: Moment) -> None:
+    rule = _RULES[type(kind)]
+    if rule.prepare is not None:
+        sums = [rule.prepare(kind, block, moment) for block in vectors.blocks()]
+        scale = _trust(sum(size for size, _ in sums), sum(step for _, step in sums))
+        moment = replace(moment, scale=scale)
+    for block in vectors.blocks():
         rule.update(kind, block, moment)
+
+
+def _trust(size: float, step: float) -> float:
+    """The root of a parameter's sum of squares over that of its step; 1 where either is 0."""
+    return math.sqrt(size) / math.sqrt(step) if size > 0 and step > 0 else 1.0
 
 
 def global_norm(gradient: Array) -> float:
     """The Euclidean norm: float64 sums of blocks of 8192, added from the first to the last."""
-    work = np.empty(min(_BLOCK, gradient.size))
     total = 0.0
     for start in range(0, gradient.size, _BLOCK):
-        block = gradient[start : start + _BLOCK]
-        squares = work[: block.size]
-        np.copyto(squares, block)
-        np.multiply(squares, squares, out=squares)
-        total += float(np.add.reduce(squares))
+        total += _sum_of_squares(gradient[start : start + _BLOCK])
     return math.sqrt(total)
+
+
+def _sum_of_squares(block: Array) -> float:
+    squares = block.astype(np.float64)
+    np.multiply(squares, squares, out=squares)
+    return float(np.add.reduce(squares))
+
+
+def clip_elements(gradient: Array, clip_value: float) -> None:
+    """Cut the gradient's elements off at ±clip_value; what is not a number stays."""
+    np.minimum(gradient, clip_value, out=gradient)
+    np.maximum(gradient, -clip_value, out=gradient)
 
 
 def clip_scale(norm: float, clip_norm: float | None) -> float:
@@ -135,7 +222,7 @@ def _momentum(kind: Sgd, block: Block) -> Array:
     return block.scratch
 
 
-def _adam_slots(_kind: Adam | AdamW) -> tuple[str, ...]:
+def _adam_slots(_kind: Adam | AdamW | Lamb) -> tuple[str, ...]:
     return ("first_moment", "second_moment")
 
 
@@ -154,7 +241,7 @@ def _adamw(kind: AdamW, block: Block, moment: Moment) -> None:
     _adam_step(kind, block, moment, block.new_parameters)
 
 
-def _average_moments(kind: Adam | AdamW, block: Block) -> None:
+def _average_moments(kind: Adam | AdamW | Lamb, block: Block) -> None:
     """m ← m + (1 - β₁) (g - m); v ← β₂ v + (1 - β₂) g²."""
     (first, second), (new_first, new_second) = block.slots, block.new_slots
     np.subtract(block.gradient, first, out=block.scratch)
@@ -168,15 +255,120 @@ def _average_moments(kind: Adam | AdamW, block: Block) -> None:
 
 def _adam_step(kind: Adam | AdamW, block: Block, moment: Moment, parameters: Array) -> None:
     """p ← p - rate / (1 - β₁ᵗ) · m / (√v / √(1 - β₂ᵗ) + ε)."""
-    first, second = block.new_slots
+    _adam_direction(kind, block, moment)
     rate = moment.learning_rate / (1 - power(kind.beta1, moment.step))
+    np.multiply(block.scratch, rate, out=block.scratch)
+    np.subtract(parameters, block.scratch, out=block.new_parameters)
+
+
+def _adam_direction(kind: Adam | AdamW | Lamb, block: Block, moment: Moment) -> None:
+    """m / (√v / √(1 - β₂ᵗ) + ε), in scratch."""
+    first, second = block.new_slots
     correction = math.sqrt(1 - power(kind.beta2, moment.step))
     np.sqrt(second, out=block.scratch)
     np.divide(block.scratch, correction, out=block.scratch)
     np.add(block.scratch, kind.epsilon, out=block.scratch)
     np.divide(first, block.scratch, out=block.scratch)
-    np.multiply(block.scratch, rate, out=block.scratch)
-    np.subtract(parameters, block.scratch, out=block.new_parameters)
+
+
+def _lamb_prepare(kind: Lamb, block: Block, moment: Moment) -> tuple[float, float]:
+    _average_moments(kind, block)
+    _lamb_direction(kind, block, moment)
+    return _sum_of_squares(block.parameters), _sum_of_squares(block.scratch)
+
+
+def _lamb(kind: Lamb, block: Block, moment: Moment) -> None:
+    """p ← p - rate ‖p‖ / ‖u‖ u; the norms are over a whole parameter."""
+    _lamb_direction(kind, block, moment)
+    np.multiply(block.scratch, moment.learning_rate * moment.scale, out=block.scratch)
+    np.subtract(block.parameters, block.scratch, out=block.new_parameters)
+
+
+def _lamb_direction(kind: Lamb, block: Block, moment: Moment) -> None:
+    """u = m / (1 - β₁ᵗ) / (√v / √(1 - β₂ᵗ) + ε) + weight_decay p, in scratch."""
+    _adam_direction(kind, block, moment)
+    np.divide(block.scratch, 1 - power(kind.beta1, moment.step), out=block.scratch)
+    if kind.weight_decay:
+        np.multiply(block.parameters, kind.weight_decay, out=block.gradient)
+        np.add(block.scratch, block.gradient, out=block.scratch)
+
+
+def _adagrad_slots(_kind: Adagrad) -> tuple[str, ...]:
+    return ("sum_of_squares",)
+
+
+def _adagrad(kind: Adagrad, block: Block, moment: Moment) -> None:
+    """s ← s + g²; p ← p - rate g / (√s + ε)."""
+    _add_decay(block, kind.weight_decay)
+    (old,), (new,) = block.slots, block.new_slots
+    np.multiply(block.gradient, block.gradient, out=block.scratch)
+    np.add(old, block.scratch, out=new)
+    np.sqrt(new, out=block.scratch)
+    np.add(block.scratch, kind.epsilon, out=block.scratch)
+    np.divide(block.gradient, block.scratch, out=block.scratch)
+    np.multiply(block.scratch, moment.learning_rate, out=block.scratch)
+    np.subtract(block.parameters, block.scratch, out=block.new_parameters)
+
+
+def _rmsprop_slots(kind: RmsProp) -> tuple[str, ...]:
+    return (
+        "second_moment",
+        *(("first_moment",) if kind.centered else ()),
+        *(("momentum",) if kind.momentum else ()),
+    )
+
+
+def _rmsprop(kind: RmsProp, block: Block, moment: Moment) -> None:
+    """v ← α v + (1 - α) g²; g / (√(v - ḡ²) + ε) or g / (√v + ε), or the momentum of these."""
+    _add_decay(block, kind.weight_decay)
+    new_second = block.new_slots[0]
+    np.multiply(block.gradient, block.gradient, out=block.scratch)
+    np.multiply(block.scratch, 1 - kind.decay, out=block.scratch)
+    np.multiply(block.slots[0], kind.decay, out=new_second)
+    np.add(new_second, block.scratch, out=new_second)
+    if kind.centered:
+        _variance(kind, block)
+    else:
+        np.copyto(block.scratch, new_second)
+    np.sqrt(block.scratch, out=block.scratch)
+    np.add(block.scratch, kind.epsilon, out=block.scratch)
+    np.divide(block.gradient, block.scratch, out=block.scratch)
+    if kind.momentum:
+        np.multiply(block.slots[-1], kind.momentum, out=block.new_slots[-1])
+        np.add(block.new_slots[-1], block.scratch, out=block.new_slots[-1])
+        np.copyto(block.scratch, block.new_slots[-1])
+    np.multiply(block.scratch, moment.learning_rate, out=block.scratch)
+    np.subtract(block.parameters, block.scratch, out=block.new_parameters)
+
+
+def _variance(kind: RmsProp, block: Block) -> None:
+    """ḡ ← ḡ + (1 - α) (g - ḡ); v - ḡ² in scratch, at least 0 whatever was rounded."""
+    old, new = block.slots[1], block.new_slots[1]
+    np.subtract(block.gradient, old, out=block.scratch)
+    np.multiply(block.scratch, 1 - kind.decay, out=block.scratch)
+    np.add(old, block.scratch, out=new)
+    np.multiply(new, new, out=block.scratch)
+    np.subtract(block.new_slots[0], block.scratch, out=block.scratch)
+    np.maximum(block.scratch, 0, out=block.scratch)
+
+
+def _lion_slots(_kind: Lion) -> tuple[str, ...]:
+    return ("momentum",)
+
+
+def _lion(kind: Lion, block: Block, moment: Moment) -> None:
+    """p ← p - rate (sign(m + (1 - β₁) (g - m)) + weight_decay p); m ← m + (1 - β₂) (g - m)."""
+    (old,), (new,) = block.slots, block.new_slots
+    shrunk = 1 - moment.learning_rate * kind.weight_decay
+    np.subtract(block.gradient, old, out=block.gradient)
+    np.multiply(block.gradient, 1 - kind.beta1, out=block.scratch)
+    np.add(old, block.scratch, out=block.scratch)
+    np.sign(block.scratch, out=block.scratch)
+    np.multiply(block.gradient, 1 - kind.beta2, out=block.gradient)
+    np.add(old, block.gradient, out=new)
+    np.multiply(block.scratch, moment.learning_rate, out=block.scratch)
+    np.multiply(block.parameters, shrunk, out=block.new_parameters)
+    np.subtract(block.new_parameters, block.scratch, out=block.new_parameters)
 
 
 def _add_decay(block: Block, weight_decay: float) -> None:
@@ -190,4 +382,8 @@ _RULES: Mapping[type[UpdateRule], Rule[Any]] = {
     Sgd: Rule(_sgd_slots, _sgd),
     Adam: Rule(_adam_slots, _adam),
     AdamW: Rule(_adam_slots, _adamw),
+    Adagrad: Rule(_adagrad_slots, _adagrad),
+    RmsProp: Rule(_rmsprop_slots, _rmsprop),
+    Lion: Rule(_lion_slots, _lion),
+    Lamb: Rule(_adam_slots, _lamb, _lamb_prepare),
 }

@@ -1,10 +1,18 @@
-"""The learning rate of every step, in float64, from + − × ÷ alone."""
+"""The learning rate of every step, in float64, from + − × ÷ √ alone."""
 
 from collections.abc import Callable
 from typing import Any
 
-from gradloom.worker.engine.arithmetic import cosine, power
-from gradloom.worker.engine.spec import ConstantSchedule, CosineSchedule, Schedule, StepSchedule
+from gradloom.worker.engine.arithmetic import cosine, power, root_power
+from gradloom.worker.engine.spec import (
+    ConstantSchedule,
+    CosineRestartsSchedule,
+    CosineSchedule,
+    ExponentialSchedule,
+    OneCycleSchedule,
+    Schedule,
+    StepSchedule,
+)
 
 
 def learning_rate(schedule: Schedule, base: float, step: int, steps: int) -> float:
@@ -25,8 +33,34 @@ def _step(schedule: StepSchedule, step: int, _steps: int) -> float:
 
 def _cosine(schedule: CosineSchedule, step: int, steps: int) -> float:
     progress = step / (steps - 1) if steps > 1 else 0.0
-    final = schedule.final_ratio
-    return final + (1.0 - final) * 0.5 * (1.0 + cosine(progress))
+    return _half_cosine(1.0, schedule.final_ratio, progress)
+
+
+def _exponential(schedule: ExponentialSchedule, step: int, _steps: int) -> float:
+    whole, rest = divmod(step, schedule.every_steps)
+    return power(schedule.factor, whole) * root_power(schedule.factor, rest / schedule.every_steps)
+
+
+def _one_cycle(schedule: OneCycleSchedule, step: int, steps: int) -> float:
+    """The first rise × steps steps go up; the top is the last of them, or the first of all."""
+    top = max(schedule.rise * steps - 1.0, 0.0)
+    if step < top:
+        return _half_cosine(schedule.start_ratio, 1.0, step / top)
+    down = steps - 1.0 - top
+    return _half_cosine(1.0, schedule.final_ratio, (step - top) / down if down > 0 else 0.0)
+
+
+def _cosine_restarts(schedule: CosineRestartsSchedule, step: int, _steps: int) -> float:
+    period = schedule.period_steps
+    if schedule.multiplier == 1:
+        step %= period
+    while step >= period:
+        step, period = step - period, period * schedule.multiplier
+    return _half_cosine(1.0, schedule.final_ratio, step / period)
+
+
+def _half_cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * 0.5 * (1.0 + cosine(progress))
 
 
 # Share of the full rate, by the steps since the warm-up and the steps in all after it.
@@ -35,4 +69,7 @@ _RATIOS: dict[type[Schedule], Callable[[Any, int, int], float]] = {
     ConstantSchedule: _constant,
     StepSchedule: _step,
     CosineSchedule: _cosine,
+    ExponentialSchedule: _exponential,
+    OneCycleSchedule: _one_cycle,
+    CosineRestartsSchedule: _cosine_restarts,
 }

@@ -300,17 +300,73 @@ class AdamW:
     weight_decay: float = 0.01
 
 
-UpdateRule = Sgd | Adam | AdamW
+@dataclass(frozen=True, slots=True)
+class Adagrad:
+    """Adagrad (Duchi et al., 2011); weight_decay × weights is added to the gradient."""
 
-OPTIMIZERS: dict[str, type[UpdateRule]] = {"sgd": Sgd, "adam": Adam, "adamw": AdamW}
+    learning_rate: float
+    epsilon: float = 1e-10
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RmsProp:
+    """RMSProp (Tieleman and Hinton, 2012); centred, it divides by the root of a variance."""
+
+    learning_rate: float
+    decay: float = 0.99
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    centered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lion:
+    """Signs of an evolved momentum (Chen et al., 2023), decoupled weight decay."""
+
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lamb:
+    """Adam's step scaled to the norm of each parameter array (You et al., 2020)."""
+
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-6
+    weight_decay: float = 0.01
+
+
+UpdateRule = Sgd | Adam | AdamW | Adagrad | RmsProp | Lion | Lamb
+
+OPTIMIZERS: dict[str, type[UpdateRule]] = {
+    "sgd": Sgd,
+    "adam": Adam,
+    "adamw": AdamW,
+    "adagrad": Adagrad,
+    "rmsprop": RmsProp,
+    "lion": Lion,
+    "lamb": Lamb,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """An update rule, and the Euclidean norm the batch's gradient is clipped to before it."""
+    """An update rule, and what the batch's gradient is clipped to before it.
+
+    Clipped are first its elements to ±clip_value, then its Euclidean norm to clip_norm. With
+    no_decay_on_bias_and_norm, parameters of one axis have no weight decay.
+    """
 
     kind: UpdateRule
     clip_norm: float | None = None
+    clip_value: float | None = None
+    no_decay_on_bias_and_norm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,12 +393,58 @@ class CosineSchedule:
     warmup_steps: int = 0
 
 
-Schedule = ConstantSchedule | StepSchedule | CosineSchedule
+@dataclass(frozen=True, slots=True)
+class ExponentialSchedule:
+    """The rate × factor over every_steps steps after the warm-up, a little at each of them."""
+
+    factor: float
+    every_steps: int = 1
+    warmup_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OneCycleSchedule:
+    """Half a cosine from start_ratio of the rate up to it, one down to final_ratio of it.
+
+    The share rise of the steps goes up (Smith and Topin, 2019).
+    """
+
+    start_ratio: float = 0.04
+    final_ratio: float = 4e-6
+    rise: float = 0.3
+    warmup_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CosineRestartsSchedule:
+    """Half a cosine from the full rate towards final_ratio of it, again and again.
+
+    The first lasts period_steps, each other multiplier times as long as the one before it
+    (Loshchilov and Hutter, 2017).
+    """
+
+    period_steps: int
+    multiplier: int = 1
+    final_ratio: float = 0.0
+    warmup_steps: int = 0
+
+
+Schedule = (
+    ConstantSchedule
+    | StepSchedule
+    | CosineSchedule
+    | ExponentialSchedule
+    | OneCycleSchedule
+    | CosineRestartsSchedule
+)
 
 SCHEDULES: dict[str, type[Schedule]] = {
     "constant": ConstantSchedule,
     "step": StepSchedule,
     "cosine": CosineSchedule,
+    "exponential": ExponentialSchedule,
+    "one_cycle": OneCycleSchedule,
+    "cosine_restarts": CosineRestartsSchedule,
 }
 
 

@@ -1048,10 +1048,24 @@ class OptimizerSpec(_message.Message):
     SGD_FIELD_NUMBER: _builtins.int
     ADAM_FIELD_NUMBER: _builtins.int
     ADAMW_FIELD_NUMBER: _builtins.int
+    ADAGRAD_FIELD_NUMBER: _builtins.int
+    RMSPROP_FIELD_NUMBER: _builtins.int
+    LION_FIELD_NUMBER: _builtins.int
+    LAMB_FIELD_NUMBER: _builtins.int
     CLIP_NORM_FIELD_NUMBER: _builtins.int
+    CLIP_VALUE_FIELD_NUMBER: _builtins.int
+    NO_DECAY_ON_BIAS_AND_NORM_FIELD_NUMBER: _builtins.int
     clip_norm: _builtins.float
     """Scales the gradient of a batch down to this Euclidean norm where it is longer. Off where
     left out.
+    """
+    clip_value: _builtins.float
+    """Cuts every element of a batch's gradient off at ± this, before clip_norm is looked at. Off
+    where left out.
+    """
+    no_decay_on_bias_and_norm: _builtins.bool
+    """Leaves parameters of one axis, which are biases and the weights of norms, out of weight
+    decay.
     """
     @_builtins.property
     def sgd(self) -> Global___Sgd:
@@ -1065,24 +1079,50 @@ class OptimizerSpec(_message.Message):
     def adamw(self) -> Global___AdamW:
         """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
 
+    @_builtins.property
+    def adagrad(self) -> Global___Adagrad:
+        """Adagrad (Duchi et al., 2011)."""
+
+    @_builtins.property
+    def rmsprop(self) -> Global___RmsProp:
+        """RMSProp (Tieleman and Hinton, 2012), with momentum and its centred form."""
+
+    @_builtins.property
+    def lion(self) -> Global___Lion:
+        """Lion (Chen et al., 2023)."""
+
+    @_builtins.property
+    def lamb(self) -> Global___Lamb:
+        """LAMB (You et al., 2020), for large batches."""
+
     def __init__(
         self,
         *,
         sgd: Global___Sgd | None = ...,
         adam: Global___Adam | None = ...,
         adamw: Global___AdamW | None = ...,
+        adagrad: Global___Adagrad | None = ...,
+        rmsprop: Global___RmsProp | None = ...,
+        lion: Global___Lion | None = ...,
+        lamb: Global___Lamb | None = ...,
         clip_norm: _builtins.float | None = ...,
+        clip_value: _builtins.float | None = ...,
+        no_decay_on_bias_and_norm: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "kind", b"kind", "sgd", b"sgd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "kind", b"kind", "sgd", b"sgd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "no_decay_on_bias_and_norm", b"no_decay_on_bias_and_norm", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clip_norm: _TypeAlias = _typing.Literal["clip_norm"]  # noqa: Y015
     _WhichOneofArgType__clip_norm: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm"]  # noqa: Y015
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["sgd", "adam", "adamw"]  # noqa: Y015
+    _WhichOneofReturnType__clip_value: _TypeAlias = _typing.Literal["clip_value"]  # noqa: Y015
+    _WhichOneofArgType__clip_value: _TypeAlias = _typing.Literal["_clip_value", b"_clip_value"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["sgd", "adam", "adamw", "adagrad", "rmsprop", "lion", "lamb"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_norm) -> _WhichOneofReturnType__clip_norm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_value) -> _WhichOneofReturnType__clip_value | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1225,6 +1265,183 @@ class AdamW(_message.Message):
 Global___AdamW: _TypeAlias = AdamW  # noqa: Y015
 
 @_typing.final
+class Adagrad(_message.Message):
+    """Adagrad: s ← s + g²; p ← p - rate g / (√s + epsilon)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    WEIGHT_DECAY_FIELD_NUMBER: _builtins.int
+    learning_rate: _builtins.float
+    """Required. More than 0, at most 1,000."""
+    epsilon: _builtins.float
+    """Added to the root of the sum of squares, more than 0. 1e-10 where left out."""
+    weight_decay: _builtins.float
+    """Adds weight_decay × weights to the gradient. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        learning_rate: _builtins.float = ...,
+        epsilon: _builtins.float | None = ...,
+        weight_decay: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "epsilon", b"epsilon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "epsilon", b"epsilon", "learning_rate", b"learning_rate", "weight_decay", b"weight_decay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epsilon: _TypeAlias = _typing.Literal["epsilon"]  # noqa: Y015
+    _WhichOneofArgType__epsilon: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
+
+Global___Adagrad: _TypeAlias = Adagrad  # noqa: Y015
+
+@_typing.final
+class RmsProp(_message.Message):
+    """RMSProp: the gradient over the root of a running mean of its squares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    DECAY_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    WEIGHT_DECAY_FIELD_NUMBER: _builtins.int
+    MOMENTUM_FIELD_NUMBER: _builtins.int
+    CENTERED_FIELD_NUMBER: _builtins.int
+    learning_rate: _builtins.float
+    """Required. More than 0, at most 1,000."""
+    decay: _builtins.float
+    """Decay of the mean of squares, from 0 up to but not 1. 0.99 where left out."""
+    epsilon: _builtins.float
+    """Added to the root, more than 0. 1e-8 where left out."""
+    weight_decay: _builtins.float
+    """Adds weight_decay × weights to the gradient. 0 where left out."""
+    momentum: _builtins.float
+    """From 0 up to but not 1. 0 where left out."""
+    centered: _builtins.bool
+    """Takes the square of the running mean gradient off the mean of squares: a variance."""
+    def __init__(
+        self,
+        *,
+        learning_rate: _builtins.float = ...,
+        decay: _builtins.float | None = ...,
+        epsilon: _builtins.float | None = ...,
+        weight_decay: _builtins.float = ...,
+        momentum: _builtins.float = ...,
+        centered: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "_epsilon", b"_epsilon", "decay", b"decay", "epsilon", b"epsilon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "_epsilon", b"_epsilon", "centered", b"centered", "decay", b"decay", "epsilon", b"epsilon", "learning_rate", b"learning_rate", "momentum", b"momentum", "weight_decay", b"weight_decay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__decay: _TypeAlias = _typing.Literal["decay"]  # noqa: Y015
+    _WhichOneofArgType__decay: _TypeAlias = _typing.Literal["_decay", b"_decay"]  # noqa: Y015
+    _WhichOneofReturnType__epsilon: _TypeAlias = _typing.Literal["epsilon"]  # noqa: Y015
+    _WhichOneofArgType__epsilon: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decay) -> _WhichOneofReturnType__decay | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
+
+Global___RmsProp: _TypeAlias = RmsProp  # noqa: Y015
+
+@_typing.final
+class Lion(_message.Message):
+    """Lion: p ← p - rate (sign(beta1 m + (1 - beta1) g) + weight_decay p); m ← beta2 m + (1 - beta2) g."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    BETA1_FIELD_NUMBER: _builtins.int
+    BETA2_FIELD_NUMBER: _builtins.int
+    WEIGHT_DECAY_FIELD_NUMBER: _builtins.int
+    learning_rate: _builtins.float
+    """Required. More than 0, at most 1,000. Good rates are 3 to 10 times smaller than AdamW's."""
+    beta1: _builtins.float
+    """Share of the momentum in a step, from 0 up to but not 1. 0.9 where left out."""
+    beta2: _builtins.float
+    """Decay of the momentum, from 0 up to but not 1. 0.99 where left out."""
+    weight_decay: _builtins.float
+    """Shrinks weights by learning rate × weight_decay a step. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        learning_rate: _builtins.float = ...,
+        beta1: _builtins.float | None = ...,
+        beta2: _builtins.float | None = ...,
+        weight_decay: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "beta1", b"beta1", "beta2", b"beta2"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "beta1", b"beta1", "beta2", b"beta2", "learning_rate", b"learning_rate", "weight_decay", b"weight_decay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__beta1: _TypeAlias = _typing.Literal["beta1"]  # noqa: Y015
+    _WhichOneofArgType__beta1: _TypeAlias = _typing.Literal["_beta1", b"_beta1"]  # noqa: Y015
+    _WhichOneofReturnType__beta2: _TypeAlias = _typing.Literal["beta2"]  # noqa: Y015
+    _WhichOneofArgType__beta2: _TypeAlias = _typing.Literal["_beta2", b"_beta2"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beta1) -> _WhichOneofReturnType__beta1 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beta2) -> _WhichOneofReturnType__beta2 | None: ...
+
+Global___Lion: _TypeAlias = Lion  # noqa: Y015
+
+@_typing.final
+class Lamb(_message.Message):
+    """LAMB: Adam's step plus weight_decay × weights, which for each parameter array is scaled to the
+    Euclidean norm of the array itself.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    BETA1_FIELD_NUMBER: _builtins.int
+    BETA2_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    WEIGHT_DECAY_FIELD_NUMBER: _builtins.int
+    learning_rate: _builtins.float
+    """Required. More than 0, at most 1,000."""
+    beta1: _builtins.float
+    """Decay of the first moment, from 0 up to but not 1. 0.9 where left out."""
+    beta2: _builtins.float
+    """Decay of the second moment, from 0 up to but not 1. 0.999 where left out."""
+    epsilon: _builtins.float
+    """Added to the root of the second moment, more than 0. 1e-6 where left out."""
+    weight_decay: _builtins.float
+    """Adds weight_decay × weights to the step before it is scaled. 0.01 where left out."""
+    def __init__(
+        self,
+        *,
+        learning_rate: _builtins.float = ...,
+        beta1: _builtins.float | None = ...,
+        beta2: _builtins.float | None = ...,
+        epsilon: _builtins.float | None = ...,
+        weight_decay: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "_epsilon", b"_epsilon", "_weight_decay", b"_weight_decay", "beta1", b"beta1", "beta2", b"beta2", "epsilon", b"epsilon", "weight_decay", b"weight_decay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "_epsilon", b"_epsilon", "_weight_decay", b"_weight_decay", "beta1", b"beta1", "beta2", b"beta2", "epsilon", b"epsilon", "learning_rate", b"learning_rate", "weight_decay", b"weight_decay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__beta1: _TypeAlias = _typing.Literal["beta1"]  # noqa: Y015
+    _WhichOneofArgType__beta1: _TypeAlias = _typing.Literal["_beta1", b"_beta1"]  # noqa: Y015
+    _WhichOneofReturnType__beta2: _TypeAlias = _typing.Literal["beta2"]  # noqa: Y015
+    _WhichOneofArgType__beta2: _TypeAlias = _typing.Literal["_beta2", b"_beta2"]  # noqa: Y015
+    _WhichOneofReturnType__epsilon: _TypeAlias = _typing.Literal["epsilon"]  # noqa: Y015
+    _WhichOneofArgType__epsilon: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon"]  # noqa: Y015
+    _WhichOneofReturnType__weight_decay: _TypeAlias = _typing.Literal["weight_decay"]  # noqa: Y015
+    _WhichOneofArgType__weight_decay: _TypeAlias = _typing.Literal["_weight_decay", b"_weight_decay"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beta1) -> _WhichOneofReturnType__beta1 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beta2) -> _WhichOneofReturnType__beta2 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_decay) -> _WhichOneofReturnType__weight_decay | None: ...
+
+Global___Lamb: _TypeAlias = Lamb  # noqa: Y015
+
+@_typing.final
 class ScheduleSpec(_message.Message):
     """How the learning rate changes with the step."""
 
@@ -1233,6 +1450,9 @@ class ScheduleSpec(_message.Message):
     CONSTANT_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     COSINE_FIELD_NUMBER: _builtins.int
+    EXPONENTIAL_FIELD_NUMBER: _builtins.int
+    ONE_CYCLE_FIELD_NUMBER: _builtins.int
+    COSINE_RESTARTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def constant(self) -> Global___ConstantSchedule:
         """The same all along."""
@@ -1245,18 +1465,33 @@ class ScheduleSpec(_message.Message):
     def cosine(self) -> Global___CosineSchedule:
         """Half a cosine down to a share of the rate at the last step."""
 
+    @_builtins.property
+    def exponential(self) -> Global___ExponentialSchedule:
+        """Times a factor over every so many steps, a little at each of them."""
+
+    @_builtins.property
+    def one_cycle(self) -> Global___OneCycleSchedule:
+        """Up to the rate and down to almost nothing (Smith and Topin, 2019)."""
+
+    @_builtins.property
+    def cosine_restarts(self) -> Global___CosineRestartsSchedule:
+        """Half a cosine again and again (Loshchilov and Hutter, 2017)."""
+
     def __init__(
         self,
         *,
         constant: Global___ConstantSchedule | None = ...,
         step: Global___StepSchedule | None = ...,
         cosine: Global___CosineSchedule | None = ...,
+        exponential: Global___ExponentialSchedule | None = ...,
+        one_cycle: Global___OneCycleSchedule | None = ...,
+        cosine_restarts: Global___CosineRestartsSchedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "kind", b"kind", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "kind", b"kind", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["constant", "step", "cosine"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["constant", "step", "cosine", "exponential", "one_cycle", "cosine_restarts"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1341,6 +1576,123 @@ class CosineSchedule(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CosineSchedule: _TypeAlias = CosineSchedule  # noqa: Y015
+
+@_typing.final
+class ExponentialSchedule(_message.Message):
+    """The learning rate times factor over every_steps steps, a little at each of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARMUP_STEPS_FIELD_NUMBER: _builtins.int
+    FACTOR_FIELD_NUMBER: _builtins.int
+    EVERY_STEPS_FIELD_NUMBER: _builtins.int
+    warmup_steps: _builtins.int
+    """Steps over which the rate rises linearly to its full value first. 0 where left out."""
+    factor: _builtins.float
+    """Required. More than 0, at most 1."""
+    every_steps: _builtins.int
+    """Steps over which the rate falls by the factor. 1 where left out."""
+    def __init__(
+        self,
+        *,
+        warmup_steps: _builtins.int = ...,
+        factor: _builtins.float = ...,
+        every_steps: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps", "every_steps", b"every_steps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps", "every_steps", b"every_steps", "factor", b"factor", "warmup_steps", b"warmup_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__every_steps: _TypeAlias = _typing.Literal["every_steps"]  # noqa: Y015
+    _WhichOneofArgType__every_steps: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__every_steps) -> _WhichOneofReturnType__every_steps | None: ...
+
+Global___ExponentialSchedule: _TypeAlias = ExponentialSchedule  # noqa: Y015
+
+@_typing.final
+class OneCycleSchedule(_message.Message):
+    """Half a cosine up from start_ratio of the rate to all of it, another down to final_ratio of it
+    at the last step.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARMUP_STEPS_FIELD_NUMBER: _builtins.int
+    START_RATIO_FIELD_NUMBER: _builtins.int
+    FINAL_RATIO_FIELD_NUMBER: _builtins.int
+    RISE_FIELD_NUMBER: _builtins.int
+    warmup_steps: _builtins.int
+    """Steps over which the rate rises linearly to its full value first; the cycle follows. 0 where
+    left out.
+    """
+    start_ratio: _builtins.float
+    """Share of the rate at the first step, 0 to 1. 0.04 where left out."""
+    final_ratio: _builtins.float
+    """Share of the rate at the last step, 0 to 1. 4e-6 where left out."""
+    rise: _builtins.float
+    """Share of the steps that go up, from 0 up to but not 1. 0.3 where left out."""
+    def __init__(
+        self,
+        *,
+        warmup_steps: _builtins.int = ...,
+        start_ratio: _builtins.float | None = ...,
+        final_ratio: _builtins.float | None = ...,
+        rise: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_final_ratio", b"_final_ratio", "_rise", b"_rise", "_start_ratio", b"_start_ratio", "final_ratio", b"final_ratio", "rise", b"rise", "start_ratio", b"start_ratio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_final_ratio", b"_final_ratio", "_rise", b"_rise", "_start_ratio", b"_start_ratio", "final_ratio", b"final_ratio", "rise", b"rise", "start_ratio", b"start_ratio", "warmup_steps", b"warmup_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__final_ratio: _TypeAlias = _typing.Literal["final_ratio"]  # noqa: Y015
+    _WhichOneofArgType__final_ratio: _TypeAlias = _typing.Literal["_final_ratio", b"_final_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__rise: _TypeAlias = _typing.Literal["rise"]  # noqa: Y015
+    _WhichOneofArgType__rise: _TypeAlias = _typing.Literal["_rise", b"_rise"]  # noqa: Y015
+    _WhichOneofReturnType__start_ratio: _TypeAlias = _typing.Literal["start_ratio"]  # noqa: Y015
+    _WhichOneofArgType__start_ratio: _TypeAlias = _typing.Literal["_start_ratio", b"_start_ratio"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__final_ratio) -> _WhichOneofReturnType__final_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rise) -> _WhichOneofReturnType__rise | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_ratio) -> _WhichOneofReturnType__start_ratio | None: ...
+
+Global___OneCycleSchedule: _TypeAlias = OneCycleSchedule  # noqa: Y015
+
+@_typing.final
+class CosineRestartsSchedule(_message.Message):
+    """Half a cosine from the full rate towards final_ratio of it, then from the full rate again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARMUP_STEPS_FIELD_NUMBER: _builtins.int
+    PERIOD_STEPS_FIELD_NUMBER: _builtins.int
+    MULTIPLIER_FIELD_NUMBER: _builtins.int
+    FINAL_RATIO_FIELD_NUMBER: _builtins.int
+    warmup_steps: _builtins.int
+    """Steps over which the rate rises linearly to its full value first. 0 where left out."""
+    period_steps: _builtins.int
+    """Required. Steps of the first half cosine."""
+    multiplier: _builtins.int
+    """How many times longer each half cosine is than the one before, at least 1. 1 where left out."""
+    final_ratio: _builtins.float
+    """Share of the rate that a half cosine falls to, 0 to 1. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        warmup_steps: _builtins.int = ...,
+        period_steps: _builtins.int = ...,
+        multiplier: _builtins.int | None = ...,
+        final_ratio: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_multiplier", b"_multiplier", "multiplier", b"multiplier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_multiplier", b"_multiplier", "final_ratio", b"final_ratio", "multiplier", b"multiplier", "period_steps", b"period_steps", "warmup_steps", b"warmup_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__multiplier: _TypeAlias = _typing.Literal["multiplier"]  # noqa: Y015
+    _WhichOneofArgType__multiplier: _TypeAlias = _typing.Literal["_multiplier", b"_multiplier"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__multiplier) -> _WhichOneofReturnType__multiplier | None: ...
+
+Global___CosineRestartsSchedule: _TypeAlias = CosineRestartsSchedule  # noqa: Y015
 
 @_typing.final
 class TrainingSpec(_message.Message):

@@ -5,31 +5,39 @@ import pytest
 
 from gradloom.worker.engine.check import check_model, check_optimizer, check_schedule
 from gradloom.worker.engine.spec import (
+    Adagrad,
     Adam,
     AdamW,
     ConstantSchedule,
+    CosineRestartsSchedule,
     CosineSchedule,
     Dense,
     Dropout,
     Elu,
+    ExponentialSchedule,
     Fault,
     GroupNorm,
     Huber,
     KlDivergence,
+    Lamb,
     Layer,
     LayerNorm,
     LeakyRelu,
+    Lion,
     Loss,
     Model,
+    OneCycleSchedule,
     Optimizer,
     Relu,
     Residual,
     RmsNorm,
+    RmsProp,
     Schedule,
     Sgd,
     Softmax,
     SoftmaxCrossEntropy,
     StepSchedule,
+    UpdateRule,
 )
 
 LOSS = SoftmaxCrossEntropy()
@@ -189,11 +197,15 @@ def test_a_wrong_learning_rate_is_told(value: float, sentence: str) -> None:
         (Adam(0.1, beta2=1.0), "optimizer.adam.beta2"),
         (Adam(0.1, epsilon=0.0), "optimizer.adam.epsilon"),
         (AdamW(0.1, weight_decay=1e39), "optimizer.adamw.weight_decay"),
+        (Adagrad(0.1, epsilon=0.0), "optimizer.adagrad.epsilon"),
+        (RmsProp(0.1, decay=1.0), "optimizer.rmsprop.decay"),
+        (RmsProp(0.1, momentum=-0.5), "optimizer.rmsprop.momentum"),
+        (Lion(0.0), "optimizer.lion.learning_rate"),
+        (Lion(0.1, beta2=1.0), "optimizer.lion.beta2"),
+        (Lamb(0.1, epsilon=0.0), "optimizer.lamb.epsilon"),
     ],
 )
-def test_a_wrong_number_of_an_optimizer_is_told_by_its_field(
-    kind: Sgd | Adam | AdamW, field: str
-) -> None:
+def test_a_wrong_number_of_an_optimizer_is_told_by_its_field(kind: UpdateRule, field: str) -> None:
     assert list(said(check_optimizer(Optimizer(kind)))) == [field]
 
 
@@ -207,9 +219,10 @@ def test_a_sound_optimizer_has_no_faults() -> None:
 
 
 def test_clipping_to_nothing_is_a_fault() -> None:
-    optimizer = Optimizer(Sgd(0.1), clip_norm=0.0)
+    optimizer = Optimizer(Sgd(0.1), clip_norm=0.0, clip_value=0.0)
     assert said(check_optimizer(optimizer)) == {
-        "optimizer.clip_norm": "clip_norm is 0.0: give a positive number."
+        "optimizer.clip_norm": "clip_norm is 0.0: give a positive number.",
+        "optimizer.clip_value": "clip_value is 0.0: give a positive number.",
     }
 
 
@@ -221,6 +234,12 @@ def test_clipping_to_nothing_is_a_fault() -> None:
         (StepSchedule(1, factor=0.0), "schedule.step.factor"),
         (StepSchedule(1, factor=1.5), "schedule.step.factor"),
         (CosineSchedule(final_ratio=1.1), "schedule.cosine.final_ratio"),
+        (ExponentialSchedule(0.0), "schedule.exponential.factor"),
+        (ExponentialSchedule(0.9, every_steps=0), "schedule.exponential.every_steps"),
+        (OneCycleSchedule(start_ratio=1.1), "schedule.one_cycle.start_ratio"),
+        (OneCycleSchedule(rise=1.0), "schedule.one_cycle.rise"),
+        (CosineRestartsSchedule(0), "schedule.cosine_restarts.period_steps"),
+        (CosineRestartsSchedule(5, multiplier=0), "schedule.cosine_restarts.multiplier"),
     ],
 )
 def test_a_wrong_number_of_a_schedule_is_told_by_its_field(schedule: Schedule, field: str) -> None:

@@ -1,4 +1,6 @@
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,9 +8,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.optimizers import clip_scale, global_norm, init, slots, update
+from gradloom.worker.engine.optimizers import (
+    Segment,
+    clip_elements,
+    clip_scale,
+    global_norm,
+    init,
+    segments,
+    slots,
+    update,
+)
 from gradloom.worker.engine.random import Key, normal
-from gradloom.worker.engine.spec import OPTIMIZERS, Adam, AdamW, Sgd, UpdateRule
+from gradloom.worker.engine.spec import (
+    OPTIMIZERS,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lamb,
+    Lion,
+    Optimizer,
+    RmsProp,
+    Sgd,
+    UpdateRule,
+)
 
 RULES: tuple[UpdateRule, ...] = (
     Sgd(0.1),
@@ -19,7 +41,18 @@ RULES: tuple[UpdateRule, ...] = (
     Adam(0.01, beta1=0.0, beta2=0.9, epsilon=1e-3, weight_decay=0.1),
     AdamW(0.01),
     AdamW(0.01, weight_decay=0.3),
+    Adagrad(0.1),
+    Adagrad(0.1, epsilon=1e-3, weight_decay=0.1),
+    RmsProp(0.01),
+    RmsProp(0.01, decay=0.9, epsilon=1e-3, weight_decay=0.1, momentum=0.5),
+    RmsProp(0.01, centered=True),
+    RmsProp(0.01, momentum=0.5, centered=True),
+    Lion(0.01),
+    Lion(0.01, beta1=0.5, beta2=0.9, weight_decay=0.3),
+    Lamb(0.01),
+    Lamb(0.01, beta1=0.0, beta2=0.9, epsilon=1e-3, weight_decay=0.0),
 )
+ELEMENTWISE = tuple(rule for rule in RULES if not isinstance(rule, Lamb))
 STEPS, SIZE = 5, 20_000
 
 
@@ -77,17 +110,121 @@ def adam(rule: Adam | AdamW) -> Array:
     return p
 
 
+def adagrad(rule: Adagrad) -> Array:
+    """torch.optim.Adagrad as its documentation writes it, in float64."""
+    p, s = numbers(0).astype(float), np.zeros(SIZE)
+    for step in range(1, STEPS + 1):
+        g = numbers(step) + rule.weight_decay * p
+        s = s + g * g
+        p = p - rule.learning_rate / step * g / (np.sqrt(s) + rule.epsilon)
+    return p
+
+
+def rmsprop(rule: RmsProp) -> Array:
+    """torch.optim.RMSprop as its documentation writes it, in float64."""
+    p = numbers(0).astype(float)
+    v, mean, b = np.zeros(SIZE), np.zeros(SIZE), np.zeros(SIZE)
+    for step in range(1, STEPS + 1):
+        g = numbers(step) + rule.weight_decay * p
+        v = rule.decay * v + (1 - rule.decay) * g * g
+        mean = rule.decay * mean + (1 - rule.decay) * g
+        spread = v - mean**2 if rule.centered else v
+        b = rule.momentum * b + g / (np.sqrt(spread) + rule.epsilon)
+        p = p - rule.learning_rate / step * b
+    return p
+
+
+def lion(rule: Lion) -> Array:
+    """Algorithm 2 of Chen et al. (2023), in float64."""
+    p, m = numbers(0).astype(float), np.zeros(SIZE)
+    for step in range(1, STEPS + 1):
+        g = numbers(step).astype(float)
+        c = rule.beta1 * m + (1 - rule.beta1) * g
+        p = p - rule.learning_rate / step * (np.sign(c) + rule.weight_decay * p)
+        m = rule.beta2 * m + (1 - rule.beta2) * g
+    return p
+
+
+def lamb(rule: Lamb, parts: tuple[slice, ...] = (slice(None),)) -> Array:
+    """Algorithm 2 of You et al. (2020) with φ(z) = z, part by part, in float64."""
+    p, m, v = numbers(0).astype(float), np.zeros(SIZE), np.zeros(SIZE)
+    for step in range(1, STEPS + 1):
+        g = numbers(step).astype(float)
+        m = rule.beta1 * m + (1 - rule.beta1) * g
+        v = rule.beta2 * v + (1 - rule.beta2) * g * g
+        m_hat, v_hat = m / (1 - rule.beta1**step), v / (1 - rule.beta2**step)
+        u = m_hat / (np.sqrt(v_hat) + rule.epsilon) + rule.weight_decay * p
+        for part in parts:
+            ratio = np.linalg.norm(p[part]) / np.linalg.norm(u[part])
+            p[part] -= rule.learning_rate / step * ratio * u[part]
+    return p
+
+
+REFERENCES: dict[type[UpdateRule], Callable[..., Array]] = {
+    Sgd: sgd,
+    Adam: adam,
+    AdamW: adam,
+    Adagrad: adagrad,
+    RmsProp: rmsprop,
+    Lion: lion,
+    Lamb: lamb,
+}
+
+
 def test_every_optimizer_is_checked() -> None:
     assert {type(rule) for rule in RULES} == set(OPTIMIZERS.values())
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_steps_follow_the_published_rule(rule: UpdateRule) -> None:
-    expected = sgd(rule) if isinstance(rule, Sgd) else adam(rule)
+    expected = REFERENCES[type(rule)](rule)
     np.testing.assert_allclose(trained(rule)[0], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_lamb_scales_each_parameter_to_its_own_norm() -> None:
+    rule, parts = Lamb(0.01), (slice(0, 3), slice(3, 12_000), slice(12_000, SIZE))
+    pieces = tuple(map(Segment, parts))
+    parameters, state = numbers(0), init(rule, numbers(0))
+    for step in range(1, STEPS + 1):
+        arrays = (numbers(step), parameters, state, parameters, state)
+        update(rule, *arrays, learning_rate=0.01 / step, step=step, segments=pieces)
+    np.testing.assert_allclose(parameters, lamb(rule, parts), rtol=1e-5, atol=1e-6)
+
+
+def test_a_parameter_of_zeros_takes_lambs_step_unscaled() -> None:
+    parameters = np.zeros(4, np.float32)
+    state = init(Lamb(0.1), parameters)
+    arrays = (np.ones(4, np.float32), parameters, state, parameters, state)
+    update(Lamb(0.1), *arrays, learning_rate=0.1, step=1)
+    np.testing.assert_allclose(parameters, np.full(4, -0.1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=str)
+def test_a_segment_without_decay_is_updated_as_by_a_rule_without(rule: UpdateRule) -> None:
+    old = [numbers(1), numbers(0), *init(rule, numbers(0))]
+    without, none = ([np.empty_like(vector) for vector in old[1:]] for _ in range(2))
+    pieces = (Segment(slice(None), decays=False),)
+    arrays = (old[0], old[1], old[2:])
+    update(rule, *arrays, without[0], without[1:], learning_rate=0.1, step=1, segments=pieces)
+    bare = replace(rule, weight_decay=0.0)
+    update(bare, *arrays, none[0], none[1:], learning_rate=0.1, step=1)
+    assert without[0].tobytes() == none[0].tobytes()
+
+
+PLACES = ((slice(0, 6), (2, 3)), (slice(6, 8), (2,)))
+
+
+def test_biases_and_norms_are_left_out_of_weight_decay_where_asked() -> None:
+    optimizer = Optimizer(AdamW(0.1), no_decay_on_bias_and_norm=True)
+    assert segments(optimizer, PLACES) == (Segment(slice(0, 6)), Segment(slice(6, 8), False))
+
+
+def test_the_vectors_are_cut_at_parameters_only_where_a_rule_has_to_know_them() -> None:
+    assert segments(Optimizer(AdamW(0.1)), PLACES) == (Segment(slice(None)),)
+    assert segments(Optimizer(Lamb(0.1)), PLACES) == (Segment(slice(0, 6)), Segment(slice(6, 8)))
+
+
+@pytest.mark.parametrize("rule", ELEMENTWISE, ids=str)
 @given(cut=st.integers(0, SIZE), other=st.integers(0, SIZE))
 @settings(derandomize=True, max_examples=5, deadline=None)
 def test_slices_updated_apart_come_to_the_same_bits(rule: UpdateRule, cut: int, other: int) -> None:
@@ -121,6 +258,14 @@ def test_slots_begin_at_zero_and_have_names() -> None:
     assert slots(Sgd(0.1)) == ()
     assert slots(Sgd(0.1, momentum=0.9)) == ("momentum",)
     assert slots(Adam(0.1)) == slots(AdamW(0.1)) == ("first_moment", "second_moment")
+    assert slots(Lamb(0.1)) == ("first_moment", "second_moment")
+    assert (slots(Adagrad(0.1)), slots(Lion(0.1))) == (("sum_of_squares",), ("momentum",))
+    assert slots(RmsProp(0.1)) == ("second_moment",)
+    assert slots(RmsProp(0.1, momentum=0.9, centered=True)) == (
+        "second_moment",
+        "first_moment",
+        "momentum",
+    )
     assert not any(slot.any() for slot in init(Adam(0.1), numbers(0)))
 
 
@@ -145,3 +290,9 @@ def test_a_short_gradient_stays(norm: float, clip: float | None) -> None:
 
 def test_a_gradient_that_is_not_a_number_is_not_hidden_by_clipping() -> None:
     assert clip_scale(math.nan, 1.0) == 1.0
+
+
+def test_elements_are_cut_off_at_both_sides_and_what_is_no_number_stays() -> None:
+    gradient = np.array([0.5, -3.0, 2.0, math.nan, math.inf], np.float32)
+    clip_elements(gradient, 1.0)
+    np.testing.assert_array_equal(gradient, [0.5, -1.0, 1.0, math.nan, 1.0])
