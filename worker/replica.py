@@ -118,7 +118,9 @@ class Replica:
         norm = self._clipped_mean(total)
         self.state.advance(total.gradient, rate)
         metrics = summarize(self._task.learning.loss, total.statistics)
-        return Commit(self.state.step, metrics["loss"], rate, norm, metrics, self._clock() - began)
+        # A batch of which no row counts loses nothing; its mean would be no number.
+        loss = metrics["loss"] if total.statistics[0] else 0.0
+        return Commit(self.state.step, loss, rate, norm, metrics, self._clock() - began)
 
     def _learning_rate(self) -> float:
         learning = self._task.learning

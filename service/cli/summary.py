@@ -102,7 +102,9 @@ class Summary:
         head = f"{_MARKS.get(job.state, '–')} {job.state} in {seconds(self.total_seconds)}"
         if job.state is not State.SUCCEEDED:
             head = f"{head}: {job.message or words_of(job.reason)}"
-        lines = [f"  {name:<20} {value}" for name, value in self._facts() if value]
+        facts = [(name, value) for name, value in self._facts() if value]
+        width = max([20, *(len(name) for name, _ in facts)])
+        lines = [f"  {name:<{width}} {value}" for name, value in facts]
         return "\n".join([head, *lines])
 
     def _facts(self) -> list[tuple[str, str]]:

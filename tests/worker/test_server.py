@@ -1,5 +1,6 @@
 """A replica behind messages: same bits for any division, errors as answers, state that moves."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,19 @@ def test_a_weight_of_all_classes_alike_changes_nothing(task: Task) -> None:
         for weight in (1.0, 2.0)
     )
     assert trained(replace(task, learning=one), 2) == trained(replace(task, learning=two), 2)
+
+
+def test_a_batch_of_which_no_row_counts_loses_nothing(task: Task) -> None:
+    learning = replace(LEARNING, loss=SoftmaxCrossEntropy(ignore_index=0))
+    server = started(replace(task, learning=learning, batch_size=1, shards=1))
+    roots: tuple[bytes, ...] = ()
+    losses = []
+    for step in range(STEPS + 1):
+        roots = (server.answer(Order(step, step, Compute(0, 1), roots=roots)),)
+        losses.append(decode(roots[0]).facts["commit"])
+    found = [commit["loss"] for commit in losses[1:]]
+    assert 0.0 in found
+    assert all(map(math.isfinite, found))
 
 
 def test_clipped_elements_change_the_weights(task: Task) -> None:

@@ -97,6 +97,7 @@ def _weigh(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> tuple[float, flo
         work.kept_N.fill(True)
         return float(len(call.target)), float(len(call.target))
     classes, ignored = call.output.shape[1], call.loss.ignore_index
+    # No label is -1.
     np.not_equal(call.target, -1 if ignored is None else ignored, out=work.kept_N)
     weights_C = _class_weights(call.loss, classes, call.output.dtype)
     np.take(weights_C, call.target, mode="clip", out=work.share_N1.reshape(-1))

@@ -143,6 +143,15 @@ COMPOSED = {
     "residual of the data": (Residual((Dense(15), Tanh())), Dense(4)),
     "residual that doubles": (Dense(4), Residual((Dropout(0.0),))),
     "deep": (*(Dense(5), Tanh()) * 12, Dense(4)),
+    "norms": (
+        LayerNorm(),
+        Dense(12),
+        GroupNorm(3),
+        Silu(),
+        Residual((RmsNorm(), Dense(12), Softplus(), Dense(12))),
+        Dense(4),
+    ),
+    "gate": (Dense(6), Residual((Softmax(), Dense(6), Selu())), Elu(0.5), Dense(4)),
 }
 
 
@@ -154,6 +163,17 @@ def test_the_gradient_of_a_composed_model_is_right(layers: tuple[Layer, ...]) ->
 
 
 def test_the_gradient_of_a_model_on_images_is_right() -> None:
-    model = Model((Dense(3), Tanh(), Flatten(), Residual((Dense(12),)), Dense(2)))
+    model = Model(
+        (
+            Dense(4),
+            GroupNorm(2),
+            Tanh(),
+            Dense(3),
+            LayerNorm(),
+            Flatten(),
+            Residual((Dense(12),)),
+            Dense(2),
+        )
+    )
     graph = build_graph(model, SoftmaxCrossEntropy(), (2, 2, 5), Target("labels", classes=2))
     assert worst(graph) < TOLERANCE
