@@ -22,7 +22,7 @@ TARGET_KINDS: dict[type[Loss], TargetKind] = {
     BinaryCrossEntropy: TargetKind.BINARY,
     MeanAbsoluteError: TargetKind.NUMBERS,
     Huber: TargetKind.NUMBERS,
-    KlDivergence: TargetKind.BINARY,
+    KlDivergence: TargetKind.DISTRIBUTION,
 }
 
 

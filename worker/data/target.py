@@ -9,13 +9,15 @@ from gradloom.worker.data.errors import ArrayError
 from gradloom.worker.data.wording import counted
 
 MOST_CLASSES = 1_000_000
+_SLACK = 1e-3  # what rounding and coarse formats may take off a distribution
 
 
 class TargetKind(StrEnum):
-    """Class labels from 0, shares from 0 to 1, or any numbers."""
+    """Class labels from 0, shares from 0 to 1, shares that add up to 1, or any numbers."""
 
     LABELS = "labels"
     BINARY = "binary"
+    DISTRIBUTION = "distribution"
     NUMBERS = "numbers"
 
 
@@ -27,9 +29,14 @@ def target_rows(array: Array, kind: TargetKind) -> Array:
     """
     if kind is TargetKind.LABELS:
         return _labels(array)
-    if kind is TargetKind.BINARY:
+    if kind in (TargetKind.BINARY, TargetKind.DISTRIBUTION):
         _check_rows(array, (array < 0) | (array > 1), "has {} in row {}: give numbers from 0 to 1.")
-    return array[:, None] if array.ndim == 1 else array
+    rows = array[:, None] if array.ndim == 1 else array
+    if kind is TargetKind.DISTRIBUTION:
+        sums = rows.sum(axis=-1, dtype=np.float64)
+        advice = "adds up to {} in row {}: give probabilities that add up to 1."
+        _check_rows(sums, np.abs(sums - 1) > _SLACK, advice)
+    return rows
 
 
 def class_count(labels: Array) -> int:

@@ -76,3 +76,12 @@ def test_classes_are_counted_from_0() -> None:
 )
 def test_b063_absent_classes_are_counted(labels: list[int], expected: tuple[int, int]) -> None:
     assert absent_classes(np.array(labels), 4) == expected
+
+
+def test_probabilities_add_up_to_1() -> None:
+    sound = np.array([[0.25, 0.75], [1, 0]])
+    np.testing.assert_array_equal(target_rows(sound, TargetKind.DISTRIBUTION), sound)
+    with pytest.raises(ArrayError, match=r"^adds up to 0.75 in row 1: give probabilities"):
+        target_rows(np.array([[0.25, 0.75], [0.5, 0.25]]), TargetKind.DISTRIBUTION)
+    with pytest.raises(ArrayError, match=r"^has -0.5 in row 0: give numbers from 0 to 1"):
+        target_rows(np.array([[-0.5, 1.5]]), TargetKind.DISTRIBUTION)
