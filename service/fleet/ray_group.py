@@ -159,8 +159,10 @@ def _cluster_cpus() -> int:
 
 def _unreachable(address: str | None, error: Exception) -> Unavailable:
     where = f"Ray at {address} cannot be reached" if address else "Ray could not be started here"
+    if "token" in str(error).lower():
+        why = "it asks for a token: set RAY_AUTH_TOKEN_PATH to the file that holds the cluster's"
+    else:
+        why = _first_line(error)
     return Unavailable(
-        f"{where}: {_first_line(error)}",
-        reason="RAY_UNREACHABLE",
-        metadata={"address": str(address)},
+        f"{where}: {why}.", reason="RAY_UNREACHABLE", metadata={"address": str(address)}
     )
