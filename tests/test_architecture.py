@@ -58,6 +58,7 @@ FORBIDDEN: tuple[tuple[str, str, str], ...] = (
     ("gradloom.service", "gradloom.worker.state", "arithmetic happens in workers"),
     ("gradloom.service", "gradloom.worker.exchange.star", "arithmetic happens in workers"),
     ("gradloom.service", "gradloom.worker.engine.plan", "arithmetic happens in workers"),
+    ("gradloom.service", "gradloom.worker.engine.kernels", "arithmetic happens in workers"),
     ("gradloom.service.client", "gradloom.worker", "a client needs no engine"),
     ("gradloom.worker.data", "gradloom.worker.engine.plan", "rows know no model"),
 )
@@ -79,6 +80,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "grpc_health": ("gradloom.service.api.door",),
     "grpc_reflection": ("gradloom.service.api.door",),
     "grpc_status": ("gradloom.service.api.interceptors",),
+    "numba": ("gradloom.worker.engine.kernels.compiler",),
     "numpy": ("gradloom.worker",),
     "prometheus_client": ("gradloom.service.metrics", "gradloom.service.series"),
     "ray": ("gradloom.service.fleet.ray_group", "gradloom.worker.actor"),

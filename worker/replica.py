@@ -12,6 +12,7 @@ from gradloom.worker.data.preparation import Prepared
 from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
 from gradloom.worker.engine.graph import build_graph
+from gradloom.worker.engine.kernels.operations import FAST
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
 from gradloom.worker.engine.optimizers import clip_elements, clip_scale, global_norm
 from gradloom.worker.engine.plan import Plan
@@ -69,7 +70,7 @@ class Replica:
         )
         evaluated = max(data.summary.validation_rows, data.summary.test_rows)
         rows = most_rows(task.batch_size, task.shards, evaluated)
-        self._plan = Plan(self._graph, rows, clock=clock)
+        self._plan = Plan(self._graph, rows, operations=FAST, clock=clock)
         self._epoch_order: tuple[int, Rows] = (-1, np.empty(0, np.int64))
         self.state = State(self._graph, learning.optimizer, learning.seed)
         self.seconds = Seconds()

@@ -19,10 +19,14 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """An array an operation asks the plan for; the shape leaves out the row axis."""
+    """An array an operation asks the plan for; the shape leaves out the row axis.
+
+    With per_row False the shape is the whole array, whatever the number of rows.
+    """
 
     shape: Shape
     dtype: type[np.generic] | None = None  # None stands for the plan's dtype.
+    per_row: bool = True
 
 
 def size(shape: Shape) -> int:

@@ -39,9 +39,13 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a plan owns: slots by array name, input, target, and the parameters' views."""
+    """What a plan owns: slots by array name, input, target, and the parameters' views.
+
+    workspaces are the scratch arrays that do not grow with the rows, by their place.
+    """
 
     slots: Mapping[Name, Array]
+    workspaces: Mapping[int, Array]
     dtype: type[np.generic]
     inputs: Array
     target: Array
@@ -150,8 +154,16 @@ class _Views:
     ) -> tuple[Array, ...]:
         return tuple(
             self._array(Name(kind, node, place), buffer.shape, buffer.dtype)
+            if buffer.per_row
+            else self._whole(kind, place, buffer)
             for place, buffer in enumerate(buffers)
         )
+
+    def _whole(self, kind: Literal["saved", "scratch"], place: int, buffer: Buffer) -> Array:
+        dtype = buffer.dtype or self._memory.dtype
+        if kind == "saved":
+            return np.zeros(buffer.shape, dtype)
+        return view(self._memory.workspaces[place], 1, buffer.shape, dtype)[0]
 
     def _array(self, name: Name, shape: Shape, dtype: type[np.generic] | None = None) -> Array:
         return view(self._memory.slots[name], self._rows, shape, dtype or self._memory.dtype)

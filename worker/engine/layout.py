@@ -3,7 +3,7 @@
 Time runs through the forward pass, the loss and the backward pass, one tick a node.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,11 @@ def lay_out(
 ) -> Layout:
     """Memory for one training step; needed are the nodes whose gradient is computed."""
     return share(_Lives(graph, operations, dtype, needed).all())
+
+
+def workspaces(graph: Graph, operations: Operations, dtype: type[np.generic]) -> Mapping[int, int]:
+    """Bytes of the scratch arrays that do not grow with the rows, by their place."""
+    return _Lives(graph, operations, dtype, frozenset()).workspaces()
 
 
 def needed_gradients(graph: Graph, input_gradient: bool = False) -> frozenset[int]:
@@ -116,8 +121,9 @@ class _Lives:
         yield Lifetime(Name("output", index), self._bytes(Buffer(node.shape)), index, dies)
         saved = self._rules(node).saved(node.layer, self._graph.input_shapes(node))
         for place, buffer in enumerate(saved):
-            name = Name("saved", index, place)
-            yield Lifetime(name, self._bytes(buffer), index, self._backward(index))
+            if buffer.per_row:
+                name = Name("saved", index, place)
+                yield Lifetime(name, self._bytes(buffer), index, self._backward(index))
 
     def _gradient(self, index: int) -> Lifetime:
         born = min(map(self._backward, self._readers[index]), default=self._loss)
@@ -134,15 +140,23 @@ class _Lives:
 
     def _scratch(self) -> Iterator[Lifetime]:
         """Each place as large as the largest user needs it, and never shared with anything else."""
-        outputs = size(self._graph.output_shape)
-        users = [
-            RULES[type(self._graph.loss)].scratch(outputs),
-            *(
-                self._rules(node).scratch(node.layer, self._graph.input_shapes(node))
-                for node in self._graph.nodes
-                if node.inputs
-            ),
-        ]
-        for place in range(max(map(len, users))):
-            row_bytes = max(self._bytes(user[place]) for user in users if place < len(user))
+        for place, row_bytes in self._largest(per_row=True).items():
             yield Lifetime(Name("scratch", 0, place), row_bytes, 0, self._backward(0))
+
+    def workspaces(self) -> dict[int, int]:
+        """Bytes of the scratch arrays that do not grow with the rows, by their place."""
+        return self._largest(per_row=False)
+
+    def _largest(self, per_row: bool) -> dict[int, int]:
+        places: dict[int, int] = {}
+        for user in self._scratch_users():
+            for place, buffer in enumerate(user):
+                if buffer.per_row == per_row:
+                    places[place] = max(places.get(place, 0), self._bytes(buffer))
+        return places
+
+    def _scratch_users(self) -> Iterator[tuple[Buffer, ...]]:
+        yield RULES[type(self._graph.loss)].scratch(size(self._graph.output_shape))
+        for node in self._graph.nodes:
+            if node.inputs:
+                yield self._rules(node).scratch(node.layer, self._graph.input_shapes(node))

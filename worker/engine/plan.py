@@ -11,7 +11,7 @@ import numpy as np
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.binding import Bound, Memory, bind
 from gradloom.worker.engine.graph import Graph
-from gradloom.worker.engine.layout import lay_out, needed_gradients
+from gradloom.worker.engine.layout import lay_out, needed_gradients, workspaces
 from gradloom.worker.engine.losses import RULES
 from gradloom.worker.engine.metrics import Statistics
 from gradloom.worker.engine.operations import OPERATIONS, Operations
@@ -143,6 +143,10 @@ class Plan:
         slots = [empty(self.rows, row_bytes) for row_bytes in layout.row_bytes]
         return Memory(
             slots={name: slots[slot] for name, slot in layout.slots.items()},
+            workspaces={
+                place: empty(1, size)
+                for place, size in workspaces(self.graph, self._operations, dtype).items()
+            },
             dtype=dtype,
             inputs=np.zeros((self.rows, *self.graph.input_shape), dtype),
             target=_target(self.graph, self.rows, dtype),

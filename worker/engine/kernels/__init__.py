@@ -1,0 +1,1 @@
+"""Operations as compiled kernels: the same rules as their NumPy twins, fused and vectorised."""

@@ -1,0 +1,5 @@
+"""The table of operations that jobs run: compiled kernels where there are some, else the twins."""
+
+from gradloom.worker.engine.operations import OPERATIONS, Operations
+
+FAST: Operations = {**OPERATIONS}
