@@ -163,7 +163,8 @@ class _Views:
         dtype = buffer.dtype or self._memory.dtype
         if kind == "saved":
             return np.zeros(buffer.shape, dtype)
-        return view(self._memory.workspaces[place], 1, buffer.shape, dtype)[0]
+        whole: Array = view(self._memory.workspaces[place], 1, buffer.shape, dtype)[0]
+        return whole
 
     def _array(self, name: Name, shape: Shape, dtype: type[np.generic] | None = None) -> Array:
         return view(self._memory.slots[name], self._rows, shape, dtype or self._memory.dtype)

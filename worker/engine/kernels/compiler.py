@@ -42,7 +42,8 @@ def _may_write(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK)
 
 
-numba.config.CACHE_DIR = str(cache_folder(os.environ))
+# Numba makes its settings at run time, where mypy does not see them.
+numba.config.CACHE_DIR = str(cache_folder(os.environ))  # type: ignore[attr-defined]
 
 _compiled = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 
