@@ -1,25 +1,27 @@
 """One copy of the model: stands at a step, computes its shards, adds up roots, updates itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
 from gradloom.worker.assembly import target_of
-from gradloom.worker.data.batches import block_bounds, most_rows, place, shard_bounds
+from gradloom.worker.data.batches import Bounds, block_bounds, most_rows, place, shard_bounds
 from gradloom.worker.data.preparation import Prepared
 from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
 from gradloom.worker.engine.graph import build_graph
+from gradloom.worker.engine.joining import come_to_the_same, together
 from gradloom.worker.engine.kernels.operations import FAST
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
 from gradloom.worker.engine.optimizers import clip_elements, clip_scale, global_norm
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import DROPOUT, Key
 from gradloom.worker.engine.schedules import learning_rate
-from gradloom.worker.exchange.star import Sum, added, compute, summed
-from gradloom.worker.exchange.tree import Node, cover, fold
+from gradloom.worker.engine.shards import Shard
+from gradloom.worker.exchange.star import Sum, added, summed
+from gradloom.worker.exchange.tree import Leaf, Node, cover, fold, registers, schedule
 from gradloom.worker.messages import Task
 from gradloom.worker.state import State, Vector
 
@@ -34,6 +36,10 @@ class Commit:
     gradient_norm: float
     metrics: dict[str, float]
     seconds: float
+
+
+# Leaves that are computed together.
+Group = tuple[Leaf, ...]
 
 
 class Seconds:
@@ -69,32 +75,67 @@ class Replica:
             learning.model, learning.loss, data.summary.input_shape, target_of(data.summary)
         )
         evaluated = max(data.summary.validation_rows, data.summary.test_rows)
-        rows = most_rows(task.batch_size, task.shards, evaluated)
-        self._plan = Plan(self._graph, rows, operations=FAST, clock=clock)
+        self._plan = Plan(
+            self._graph,
+            together(
+                self._graph, task.batch_size, most_rows(task.batch_size, task.shards, evaluated)
+            ),
+            registers=registers(task.shards),
+            operations=FAST,
+            clock=clock,
+        )
+        self._grouped: dict[tuple[int, int, int], tuple[Group, ...]] = {}
         self._epoch_order: tuple[int, Rows] = (-1, np.empty(0, np.int64))
         self.state = State(self._graph, learning.optimizer, learning.seed)
         self.seconds = Seconds()
 
     def compute(self, first: int, last: int) -> dict[Node, Sum]:
-        """Roots of the shards first … last-1 of the batch that follows the state's step."""
-        batch = place(self.state.step, self._data.training.rows, self._task.batch_size)
-        bounds = shard_bounds(batch.last - batch.first, self._task.shards)
-        rows = self._order(batch.epoch)[batch.first : batch.last]
-        self._use_parameters()
-        return compute(
-            first,
-            last,
-            self._task.shards,
-            lambda shard: self._shard(shard, rows[slice(*bounds[shard])]),
-        )
+        """Roots of the shards first … last-1 of the batch that follows the state's step.
 
-    def _shard(self, shard: int, rows: Rows) -> Sum:
-        self._fill(self._data.training, rows)
-        key = Key(self._task.learning.seed, DROPOUT, self.state.step, shard)
-        statistics = self._plan.value_and_grad(len(rows), key)
+        Their gradients are the plan's own and last until the next call.
+        """
+        batch = place(self.state.step, self._data.training.rows, self._task.batch_size)
+        rows = self._order(batch.epoch)[batch.first : batch.last]
+        bounds = shard_bounds(len(rows), self._task.shards)
+        leaves, roots = schedule(first, last, self._task.shards)
+        self._plan.read(self.state.parameters)
+        statistics: list[Statistics] = []
+        for group in self._groups(leaves, bounds):
+            begin, end = bounds[group[0].place][0], bounds[group[-1].place][1]
+            self._fill(self._data.training, rows[begin:end])
+            statistics += self._train(group, bounds)
+        return {
+            node: Sum(
+                self._plan.registers[register],
+                fold(node, self._task.shards, lambda shard: statistics[shard - first], added),
+            )
+            for node, register in roots.items()
+        }
+
+    def _groups(self, leaves: tuple[Leaf, ...], bounds: Bounds) -> tuple[Group, ...]:
+        """Leaves that are computed together: as many as the plan holds, or one by one."""
+        key = (leaves[0].place, len(leaves), bounds[-1][1])
+        if key not in self._grouped:
+            self._grouped[key] = tuple(
+                group
+                for filled in _filled(leaves, bounds, self._plan.rows)
+                for group in self._joined(filled, bounds)
+            )
+        return self._grouped[key]
+
+    def _joined(self, group: Group, bounds: Bounds) -> Iterator[Group]:
+        if len(group) == 1 or come_to_the_same(self._plan, _shards(group, bounds)):
+            yield group
+        else:
+            yield from ((leaf,) for leaf in group)
+
+    def _train(self, group: Group, bounds: Bounds) -> tuple[Statistics, ...]:
+        seed, step = self._task.learning.seed, self.state.step
+        keys = [Key(seed, DROPOUT, step, leaf.place) for leaf in group]
+        statistics = self._plan.train(_shards(group, bounds), keys)
         self.seconds.add("forward", self._plan.forward_seconds)
         self.seconds.add("backward", self._plan.backward_seconds)
-        return Sum(self._plan.gradient.astype(np.float32), statistics)
+        return statistics
 
     def _fill(self, reader: Reader, rows: Rows) -> None:
         began = self._clock()
@@ -107,9 +148,6 @@ class Replica:
             seed, rows = self._task.learning.seed, self._data.training.rows
             self._epoch_order = (epoch, order(rows, seed, epoch))
         return self._epoch_order[1]
-
-    def _use_parameters(self) -> None:
-        np.copyto(self._plan.parameters, self.state.parameters)
 
     def advance(self, parts: Sequence[dict[Node, Sum]]) -> Commit:
         """Adds up the roots of all shards and makes the step; raises IncompleteTree."""
@@ -150,7 +188,7 @@ class Replica:
         """Statistics of the blocks first … last-1 of a split, validation or test."""
         reader = self._reader(split)
         bounds = block_bounds(reader.rows)
-        self._use_parameters()
+        self._plan.read(self.state.parameters)
         return {
             node: fold(node, len(bounds), lambda b: self._block(reader, *bounds[b]), added)
             for node in cover(first, last, len(bounds))
@@ -168,3 +206,21 @@ class Replica:
         statistics = self._plan.evaluate(last - first)
         self.seconds.add("forward", self._clock() - began)
         return statistics
+
+
+def _filled(leaves: tuple[Leaf, ...], bounds: Bounds, most_rows: int) -> Iterator[Group]:
+    """Leaves in order, in groups of at most so many rows, or of one leaf."""
+    group: Group = ()
+    for leaf in leaves:
+        if group and bounds[leaf.place][1] - bounds[group[0].place][0] > most_rows:
+            yield group
+            group = ()
+        group = (*group, leaf)
+    yield group
+
+
+def _shards(group: Group, bounds: Bounds) -> tuple[Shard, ...]:
+    return tuple(
+        Shard(bounds[leaf.place][1] - bounds[leaf.place][0], leaf.register, leaf.merges)
+        for leaf in group
+    )

@@ -273,9 +273,14 @@ def _number_and_truth(_layer: object, inputs: Shapes) -> tuple[Buffer, ...]:
 
 
 RELU: Operation[Relu] = Operation(
-    forward=_relu, vjp=_relu_vjp, flops=per_element(forward=1, inputs=1), keeps=("output",)
+    rowwise=True,
+    forward=_relu,
+    vjp=_relu_vjp,
+    flops=per_element(forward=1, inputs=1),
+    keeps=("output",),
 )
 LEAKY_RELU: Operation[LeakyRelu] = Operation(
+    rowwise=True,
     forward=_leaky_relu,
     vjp=_leaky_relu_vjp,
     flops=per_element(forward=2, inputs=2),
@@ -283,9 +288,14 @@ LEAKY_RELU: Operation[LeakyRelu] = Operation(
     scratch=like_input(1, np.bool_),
 )
 TANH: Operation[Tanh] = Operation(
-    forward=_tanh, vjp=_tanh_vjp, flops=per_element(forward=1, inputs=3), keeps=("output",)
+    rowwise=True,
+    forward=_tanh,
+    vjp=_tanh_vjp,
+    flops=per_element(forward=1, inputs=3),
+    keeps=("output",),
 )
 SIGMOID: Operation[Sigmoid] = Operation(
+    rowwise=True,
     forward=_sigmoid,
     vjp=_sigmoid_vjp,
     flops=per_element(forward=7, inputs=3),
@@ -293,6 +303,7 @@ SIGMOID: Operation[Sigmoid] = Operation(
     scratch=like_input(1),
 )
 GELU: Operation[Gelu] = Operation(
+    rowwise=True,
     forward=_gelu,
     vjp=_gelu_vjp,
     flops=per_element(forward=8, inputs=8),
@@ -301,6 +312,7 @@ GELU: Operation[Gelu] = Operation(
     scratch=like_input(2),
 )
 ELU: Operation[Elu] = Operation(
+    rowwise=True,
     forward=_elu,
     vjp=_elu_vjp,
     flops=per_element(forward=9, inputs=3),
@@ -308,6 +320,7 @@ ELU: Operation[Elu] = Operation(
     scratch=_number_and_truth,
 )
 SELU: Operation[Selu] = Operation(
+    rowwise=True,
     forward=_selu,
     vjp=_selu_vjp,
     flops=per_element(forward=9, inputs=3),
@@ -315,6 +328,7 @@ SELU: Operation[Selu] = Operation(
     scratch=_number_and_truth,
 )
 SILU: Operation[Silu] = Operation(
+    rowwise=True,
     forward=_silu,
     vjp=_silu_vjp,
     flops=per_element(forward=8, inputs=5),
@@ -323,6 +337,7 @@ SILU: Operation[Silu] = Operation(
     scratch=like_input(1),
 )
 SOFTPLUS: Operation[Softplus] = Operation(
+    rowwise=True,
     forward=_softplus,
     vjp=_softplus_vjp,
     flops=per_element(forward=7, inputs=8),
@@ -330,6 +345,7 @@ SOFTPLUS: Operation[Softplus] = Operation(
     scratch=like_input(1),
 )
 HARDSWISH: Operation[Hardswish] = Operation(
+    rowwise=True,
     forward=_hardswish,
     vjp=_hardswish_vjp,
     flops=per_element(forward=5, inputs=5),
@@ -337,6 +353,7 @@ HARDSWISH: Operation[Hardswish] = Operation(
     scratch=like_input(1, np.bool_),
 )
 SOFTMAX: Operation[Softmax] = Operation(
+    rowwise=True,
     forward=_softmax,
     vjp=_softmax_vjp,
     flops=per_element(forward=5, inputs=4),

@@ -1,6 +1,9 @@
-"""A graph's operations bound to arrays of one number of rows."""
+"""A graph's operations bound to arrays: what is done to which rows, in order.
 
-from collections.abc import Mapping
+Shards whose operation treats every row by itself run together, the others one after the other.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,37 +14,37 @@ from gradloom.worker.engine.graph import Graph, Node
 from gradloom.worker.engine.layout import Edge, gradient_edges
 from gradloom.worker.engine.loss import LossCall
 from gradloom.worker.engine.losses import RULES
-from gradloom.worker.engine.operation import Call, Operation
+from gradloom.worker.engine.operation import Call, Forward, Operation
 from gradloom.worker.engine.operations import Operations
+from gradloom.worker.engine.shards import Shard, Span, spans
 from gradloom.worker.engine.slots import Name, view
 
 _NOTHING: Array = np.empty(0)
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One operation of the walk; sums are (total, addend) of gradients to add after its vjp."""
-
-    # Any: each row of the table takes its own layer's description.
-    operation: Operation[Any]
-    call: Call[Any]
-    sums: tuple[tuple[Array, Array], ...]
+# A function and what it is called with.
+Instruction = tuple[Callable[..., object], tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The walk for one number of rows: all steps forward, the loss, trained steps backward."""
+    """The walk over some shards: all operations forward, each shard's loss, then backward.
 
-    forward: tuple[Step, ...]
-    loss: LossCall[Any]
-    backward: tuple[Step, ...]
+    A forward call comes with the place of the shard whose key it draws from.
+    """
+
+    # Any: each row of the table takes its own layer's description.
+    forward: tuple[tuple[Forward[Any], Call[Any], int], ...]
+    losses: tuple[LossCall[Any] | None, ...]
+    backward: tuple[Instruction, ...]
+    output: Array
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What a plan owns: slots by array name, input, target, and the parameters' views.
 
-    workspaces are the scratch arrays that do not grow with the rows, by their place.
+    workspaces are the scratch arrays that do not grow with the rows, by their place; registers
+    are flat gradients.
     """
 
     slots: Mapping[Name, Array]
@@ -49,122 +52,214 @@ class Memory:
     dtype: type[np.generic]
     inputs: Array
     target: Array
-    parameters: Mapping[str, Array]
-    gradients: Mapping[str, Array]
+    registers: Array
 
 
 def bind(
-    graph: Graph, operations: Operations, memory: Memory, needed: frozenset[int], rows: int
+    graph: Graph,
+    operations: Operations,
+    memory: Memory,
+    parameters: Array,
+    needed: frozenset[int],
+    shards: tuple[Shard, ...],
 ) -> Bound:
-    """All calls of a step over so many rows, as views of the plan's memory."""
-    views = _Views(graph, memory, rows)
-    edges = gradient_edges(graph, needed)
-    steps = {
-        index: _step(views, operations[node.operation], index, node, edges[index])
-        for index, node in enumerate(graph.nodes)
-        if node.inputs
-    }
-    trained = [index for index in reversed(steps) if index in needed]
-    return Bound(
-        forward=tuple(steps.values()),
-        loss=views.loss(),
-        backward=tuple(steps[index] for index in trained),
-    )
+    """All calls of a step over these shards, as views of the plan's memory."""
+    return _Binder(graph, operations, memory, parameters, needed, shards).bound()
 
 
-def _step(
-    views: "_Views",
-    operation: Operation[Any],
-    index: int,
-    node: Node,
-    edges: tuple[Edge | None, ...],
-) -> Step:
-    call = views.call(operation, index, node, edges)
-    sums = tuple(
-        (views.gradient(edge.source), views.addend(index, place))
-        for place, edge in enumerate(edges)
-        if edge is not None and not edge.is_first
-    )
-    return Step(operation, call, sums)
+class _Binder:
+    """The calls of one graph over some shards, node by node."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        operations: Operations,
+        memory: Memory,
+        parameters: Array,
+        needed: frozenset[int],
+        shards: tuple[Shard, ...],
+    ) -> None:
+        self._graph = graph
+        self._operations = operations
+        self._memory = memory
+        self._needed = needed
+        self._shards = shards
+        self._spans = spans(shards)
+        self._whole = Span(0, self._spans[-1].last)
+        self._edges = gradient_edges(graph, needed)
+        self._views = _Views(graph, memory, parameters, self._edges)
+
+    def bound(self) -> Bound:
+        calls = {
+            index: tuple(self._calls(index))
+            for index, node in enumerate(self._graph.nodes)
+            if node.inputs
+        }
+        return Bound(
+            forward=tuple(
+                (self._rules(index).forward, call, shard)
+                for index, found in calls.items()
+                for shard, call in found
+            ),
+            losses=tuple(self._views.loss(span) if span.rows else None for span in self._spans),
+            backward=tuple(
+                instruction
+                for index in reversed(calls)
+                if index in self._needed
+                for instruction in self._backward(index, dict(calls[index]))
+            ),
+            output=self._views.output(len(self._graph.nodes) - 1, self._whole),
+        )
+
+    def _rules(self, index: int) -> Operation[Any]:
+        return self._operations[self._graph.nodes[index].operation]
+
+    def _calls(self, index: int) -> Iterator[tuple[int, Call[Any]]]:
+        """The shard's place and its call; one call for all shards where they run together."""
+        rules = self._rules(index)
+        if rules.rowwise:
+            if self._whole.rows:
+                yield 0, self._views.call(rules, index, self._whole, 0)
+            return
+        for shard, span in enumerate(self._spans):
+            if span.rows:
+                yield shard, self._views.call(rules, index, span, self._shards[shard].register)
+
+    def _backward(self, index: int, calls: Mapping[int, Call[Any]]) -> Iterator[Instruction]:
+        rules = self._rules(index)
+        if rules.rowwise:
+            yield from self._parameters_apart(index, rules)
+            yield from ((rules.vjp, (call,)) for call in calls.values())
+        else:
+            for shard in range(len(self._shards)):
+                if shard in calls:
+                    yield rules.vjp, (calls[shard],)
+                yield from self._merged(index, shard)
+        yield from self._sums(index)
+
+    def _parameters_apart(self, index: int, rules: Operation[Any]) -> Iterator[Instruction]:
+        if rules.vjp_parameters is None:
+            return
+        for shard, span in enumerate(self._spans):
+            if span.rows:
+                call = self._views.call(rules, index, span, self._shards[shard].register)
+                yield rules.vjp_parameters, (call,)
+            yield from self._merged(index, shard)
+
+    def _merged(self, index: int, shard: int) -> Iterator[Instruction]:
+        """The node's part of the gradient: nothing without rows, then added to others."""
+        parameters = self._graph.nodes[index].parameters
+        if not parameters:
+            return
+        place = slice(parameters[0].place.start, parameters[-1].place.stop)
+        registers = self._memory.registers[:, place]
+        if not self._spans[shard].rows:
+            yield registers[self._shards[shard].register].fill, (0,)
+        for into, addend in self._shards[shard].merges:
+            yield np.add, (registers[into], registers[addend], registers[into])
+
+    def _sums(self, index: int) -> Iterator[Instruction]:
+        """Second gradients towards a node, added to the first."""
+        for place, edge in enumerate(self._edges[index]):
+            if edge is not None and not edge.is_first:
+                total = self._views.gradient(edge.source, self._whole)
+                yield np.add, (total, self._views.addend(index, place, self._whole), total)
 
 
 class _Views:
-    """Arrays of so many rows by what they are for."""
+    """Arrays of some rows by what they are for."""
 
-    def __init__(self, graph: Graph, memory: Memory, rows: int) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        memory: Memory,
+        parameters: Array,
+        edges: tuple[tuple[Edge | None, ...], ...],
+    ) -> None:
         self._graph = graph
         self._memory = memory
-        self._rows = rows
+        self._parameters = parameters
+        self._edges = edges
 
-    def call(
-        self, operation: Operation[Any], index: int, node: Node, edges: tuple[Edge | None, ...]
-    ) -> Call[Any]:
+    def call(self, rules: Operation[Any], index: int, span: Span, register: int) -> Call[Any]:
+        node = self._graph.nodes[index]
         shapes = self._graph.input_shapes(node)
-        names = [parameter.name for parameter in node.parameters]
         return Call(
             number=index,
             layer=node.layer,
-            inputs=tuple(map(self.output, node.inputs)),
-            output=self.output(index),
-            parameters=tuple(self._memory.parameters[name] for name in names),
-            saved=self._buffers("saved", index, operation.saved(node.layer, shapes)),
-            scratch=self._buffers("scratch", 0, operation.scratch(node.layer, shapes)),
-            output_gradient=self.gradient(index),
+            inputs=tuple(self.output(source, span) for source in node.inputs),
+            output=self.output(index, span),
+            parameters=_parts(node, self._parameters),
+            saved=self._buffers("saved", index, rules.saved(node.layer, shapes), span),
+            scratch=self._buffers("scratch", 0, rules.scratch(node.layer, shapes), span),
+            output_gradient=self.gradient(index, span),
             input_gradients=tuple(
-                self._towards(index, place, edge) for place, edge in enumerate(edges)
+                self._towards(index, place, edge, span)
+                for place, edge in enumerate(self._edges[index])
             ),
-            parameter_gradients=tuple(self._memory.gradients[name] for name in names),
+            parameter_gradients=_parts(node, self._memory.registers[register]),
         )
 
-    def loss(self) -> LossCall[Any]:
+    def loss(self, span: Span) -> LossCall[Any]:
         last = len(self._graph.nodes) - 1
         outputs = size(self._graph.output_shape)
         scratch = RULES[type(self._graph.loss)].scratch(outputs)
         return LossCall(
             loss=self._graph.loss,
-            row_numbers=np.arange(self._rows),
-            output=self.output(last),
-            target=self._memory.target[: self._rows],
-            scratch=self._buffers("scratch", 0, scratch),
-            output_gradient=self.gradient(last),
+            row_numbers=np.arange(span.rows),
+            output=self.output(last, span),
+            target=self._memory.target[span.slice],
+            scratch=self._buffers("scratch", 0, scratch, span),
+            output_gradient=self.gradient(last, span),
         )
 
-    def output(self, index: int) -> Array:
+    def output(self, index: int, span: Span) -> Array:
         if not self._graph.nodes[index].inputs:
-            return self._memory.inputs[: self._rows]
-        return self._array(Name("output", index), self._graph.nodes[index].shape)
+            return self._memory.inputs[span.slice]
+        return self._array(Name("output", index), self._graph.nodes[index].shape, span)
 
-    def gradient(self, index: int) -> Array:
+    def gradient(self, index: int, span: Span) -> Array:
         name = Name("gradient", index)
         if name not in self._memory.slots:
             return _NOTHING
-        return self._array(name, self._graph.nodes[index].shape)
+        return self._array(name, self._graph.nodes[index].shape, span)
 
-    def addend(self, index: int, place: int) -> Array:
+    def addend(self, index: int, place: int, span: Span) -> Array:
         source = self._graph.nodes[index].inputs[place]
-        return self._array(Name("addend", index, place), self._graph.nodes[source].shape)
+        return self._array(Name("addend", index, place), self._graph.nodes[source].shape, span)
 
-    def _towards(self, index: int, place: int, edge: Edge | None) -> Array | None:
+    def _towards(self, index: int, place: int, edge: Edge | None, span: Span) -> Array | None:
         if edge is None:
             return None
-        return self.gradient(edge.source) if edge.is_first else self.addend(index, place)
+        if edge.is_first:
+            return self.gradient(edge.source, span)
+        return self.addend(index, place, span)
 
     def _buffers(
-        self, kind: Literal["saved", "scratch"], node: int, buffers: tuple[Buffer, ...]
+        self, kind: Literal["saved", "scratch"], node: int, buffers: tuple[Buffer, ...], span: Span
     ) -> tuple[Array, ...]:
+        # Scratch is the same memory for every shard in turn.
+        rows = span if kind == "saved" else Span(0, span.rows)
         return tuple(
-            self._array(Name(kind, node, place), buffer.shape, buffer.dtype)
+            self._array(Name(kind, node, place), buffer.shape, rows, buffer.dtype)
             if buffer.per_row
-            else self._whole(kind, place, buffer)
+            else self._shared(kind, place, buffer)
             for place, buffer in enumerate(buffers)
         )
 
-    def _whole(self, kind: Literal["saved", "scratch"], place: int, buffer: Buffer) -> Array:
+    def _shared(self, kind: Literal["saved", "scratch"], place: int, buffer: Buffer) -> Array:
         dtype = buffer.dtype or self._memory.dtype
         if kind == "saved":
             return np.zeros(buffer.shape, dtype)
         whole: Array = view(self._memory.workspaces[place], 1, buffer.shape, dtype)[0]
         return whole
 
-    def _array(self, name: Name, shape: Shape, dtype: type[np.generic] | None = None) -> Array:
-        return view(self._memory.slots[name], self._rows, shape, dtype or self._memory.dtype)
+    def _array(
+        self, name: Name, shape: Shape, span: Span, dtype: type[np.generic] | None = None
+    ) -> Array:
+        memory = self._memory.slots[name]
+        return view(memory, span.last, shape, dtype or self._memory.dtype)[span.slice]
+
+
+def _parts(node: Node, vector: Array) -> tuple[Array, ...]:
+    return tuple(vector[parameter.place].reshape(parameter.shape) for parameter in node.parameters)

@@ -52,14 +52,17 @@ def _forward(call: Call[Dense], _key: Key | None) -> None:
 
 
 def _vjp(call: Call[Dense]) -> None:
+    dx = call.input_gradients[0]
+    if dx is not None:
+        np.matmul(_matrix(call.output_gradient), call.parameters[0], out=_matrix(dx))
+
+
+def _vjp_parameters(call: Call[Dense]) -> None:
     x_MK, dy_MU = _matrix(call.inputs[0]), _matrix(call.output_gradient)
     dw_UK, *bias_gradient = call.parameter_gradients
     np.matmul(dy_MU.T, x_MK, out=dw_UK)
     for db_U in bias_gradient:
         np.add.reduce(dy_MU, axis=0, out=db_U)
-    dx = call.input_gradients[0]
-    if dx is not None:
-        np.matmul(dy_MU, call.parameters[0], out=_matrix(dx))
 
 
 def _matrix(array: Array) -> Array:
@@ -73,4 +76,6 @@ DENSE: Operation[Dense] = Operation(
     shape=_shape,
     weights=_weights,
     keeps=("input",),
+    rowwise=True,
+    vjp_parameters=_vjp_parameters,
 )

@@ -39,7 +39,8 @@ def check_gradients(
     Of larger arrays most_elements are tried, chosen by the seed.
     """
     plan = Plan(graph, rows, np.float64, input_gradient=True, operations=operations)
-    _fill(plan, seed)
+    fill_rows(plan, rows, seed)
+    _fill_parameters(plan, seed)
     key = Key(seed, CHECK)
     plan.value_and_grad(rows, key)
     arrays = _checked_arrays(plan)
@@ -59,16 +60,21 @@ def _checked_arrays(plan: Plan) -> list[tuple[str, Array, Array]]:
     return [("data", *data), *parameters]
 
 
-def _fill(plan: Plan, seed: int) -> None:
-    """Random rows, answers and parameters; no parameter is zero, nor is a number of the data."""
-    data, target, weights = (Key(seed, CHECK, step=1, layer=part) for part in range(3))
-    inputs, answers = plan.inputs(plan.rows), plan.target(plan.rows)
+def fill_rows(plan: Plan, rows: int, seed: int) -> None:
+    """Random data and answers; no number of the data is zero."""
+    data, target = (Key(seed, CHECK, step=1, layer=part) for part in range(2))
+    inputs, answers = plan.inputs(rows), plan.target(rows)
     away = normal(data, inputs.size)
     inputs[...] = (away + np.copysign(0.1, away)).reshape(inputs.shape)
     if plan.graph.target.kind == "labels":
-        answers[...] = words(target, plan.rows) % np.uint64(plan.graph.target.classes)
+        answers[...] = words(target, rows) % np.uint64(plan.graph.target.classes)
     else:
         answers[...] = uniform(target, answers.size).reshape(answers.shape)
+
+
+def _fill_parameters(plan: Plan, seed: int) -> None:
+    """Random parameters, none of them zero."""
+    weights = Key(seed, CHECK, step=1, layer=2)
     plan.parameters[...] = initial_parameters(plan.graph, seed)
     plan.parameters += 0.1 * normal(weights, plan.parameters.size)
 

@@ -69,6 +69,10 @@ class Call(Generic[L]):
     parameter_gradients: tuple[Array, ...]
 
 
+# A key is None outside training.
+Forward = Callable[[Call[L], Key | None], None]
+
+
 def same_shape(_layer: object, inputs: Shapes) -> Shape:
     """The shape rule of everything elementwise."""
     return inputs[0]
@@ -107,9 +111,14 @@ class Operation(Generic[L]):
     forward writes call.output; its key is None outside training. vjp reads output_gradient and
     overwrites the input gradients and parameter gradients, sums over the rows. keeps names the
     arrays of the forward pass, beside saved, that vjp reads.
+
+    A rowwise operation makes a row's output and input gradient of that row alone, to the same
+    bits whatever rows stand beside it, so that several shards may share a call; its vjp goes
+    towards the inputs only and vjp_parameters, shard by shard, towards the parameters. That a
+    matrix product is rowwise depends on where shards begin, so a plan that joins them checks it.
     """
 
-    forward: Callable[[Call[L], Key | None], None]
+    forward: Forward[L]
     vjp: Callable[[Call[L]], None]
     flops: Callable[[L, Shapes], Flops]
     shape: Callable[[L, Shapes], Shape] = same_shape
@@ -117,3 +126,5 @@ class Operation(Generic[L]):
     keeps: tuple[Literal["input", "output"], ...] = ()
     saved: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers
     scratch: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers
+    rowwise: bool = False
+    vjp_parameters: Callable[[Call[L]], None] | None = None

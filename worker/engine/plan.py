@@ -1,10 +1,11 @@
 """A graph ready to run: every array allocated once, the walk forward and back.
 
-The caller fills inputs and target, sets parameters, and reads gradient; the plan owns them all.
+The caller fills inputs and target, sets parameters, and reads gradients; the plan owns them all.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,12 @@ from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.binding import Bound, Memory, bind
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.layout import lay_out, needed_gradients, workspaces
+from gradloom.worker.engine.loss import LossCall
 from gradloom.worker.engine.losses import RULES
 from gradloom.worker.engine.metrics import Statistics
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.random import Key
+from gradloom.worker.engine.shards import Shard
 from gradloom.worker.engine.slots import Name, empty, view
 
 Float = type[np.float32] | type[np.float64]
@@ -34,10 +37,10 @@ class TooManyRows(ValueError):
 
 
 class Plan:
-    """Runs a graph on up to so many rows.
+    """Runs a graph on up to so many rows, those of one shard or of several.
 
-    parameters and gradient are flat vectors in the order of graph.parameters. The seconds are
-    those of the last value_and_grad.
+    parameters is a flat vector in the order of graph.parameters, so is each of the registers that
+    gradients are summed in. The seconds are those of the last training.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Plan:
         rows: int,
         dtype: Float = np.float32,
         *,
+        registers: int = 1,
         input_gradient: bool = False,
         operations: Operations = OPERATIONS,
         clock: Callable[[], float] = time.perf_counter,
@@ -53,7 +57,7 @@ class Plan:
         self.graph = graph
         self.rows = rows
         self.parameters: Array = np.zeros(graph.parameter_count, dtype)
-        self.gradient: Array = np.zeros(graph.parameter_count, dtype)
+        self.registers: Array = np.zeros((registers, graph.parameter_count), dtype)
         self.forward_seconds = 0.0
         self.backward_seconds = 0.0
         self._operations = operations
@@ -61,7 +65,17 @@ class Plan:
         self._rules = RULES[type(graph.loss)]
         self._needed = needed_gradients(graph, input_gradient)
         self._memory = self._allocate(dtype)
-        self._bindings: dict[int, Bound] = {}
+        self._bindings: dict[tuple[int, tuple[Shard, ...]], tuple[Array, Bound]] = {}
+
+    @property
+    def gradient(self) -> Array:
+        """The first register."""
+        first: Array = self.registers[0]
+        return first
+
+    def read(self, parameters: Array) -> None:
+        """Compute with these parameters from now on: a flat vector that its owner may change."""
+        self.parameters = parameters
 
     def inputs(self, rows: int) -> Array:
         """Where the caller puts this many rows of data."""
@@ -81,57 +95,64 @@ class Plan:
 
         The key says which dropout masks are drawn: seed, step and shard of it.
         """
-        if rows == 0:
-            self.gradient.fill(0)
-            return self._nothing()
-        bound = self._bound(rows)
+        return self.train((Shard(rows),), (key,))[0]
+
+    def train(self, shards: tuple[Shard, ...], keys: Sequence[Key]) -> tuple[Statistics, ...]:
+        """Train on the rows that were put in, shard by shard.
+
+        Gives the statistics of each shard, and sums of gradients in the registers.
+        """
+        bound = self._bound(shards)
         with np.errstate(all="ignore"):
             started = self._clock()
-            statistics = self._forward(bound, key)
+            self._run(bound, keys)
             turned = self._clock()
-            self._backward(bound)
+            statistics = tuple(map(self._trained, bound.losses))
+            for function, arguments in bound.backward:
+                function(*arguments)
             ended = self._clock()
         self.forward_seconds, self.backward_seconds = turned - started, ended - turned
         return statistics
 
     def evaluate(self, rows: int, key: Key | None = None) -> Statistics:
         """Measure the rows that were put in, as in training where a key is given."""
-        if rows == 0:
-            return self._nothing()
+        bound = self._bound((Shard(rows),))
         with np.errstate(all="ignore"):
-            return self._forward(self._bound(rows), key)
+            self._run(bound, (key,))
+            (call,) = bound.losses
+            return self._rules.forward(call) if call else self._nothing()
 
     def predict(self, rows: int) -> Array:
         """The model's output for the rows that were put in; valid until the next call."""
-        bound = self._bound(rows)
+        bound = self._bound((Shard(rows),))
         with np.errstate(all="ignore"):
-            self._run(bound, None)
-        return bound.loss.output
+            self._run(bound, (None,))
+        return bound.output
 
-    def _run(self, bound: Bound, key: Key | None) -> None:
-        for step in bound.forward:
-            step.operation.forward(step.call, key)
+    def _run(self, bound: Bound, keys: Sequence[Key | None]) -> None:
+        for forward, call, shard in bound.forward:
+            forward(call, keys[shard])
 
-    def _forward(self, bound: Bound, key: Key | None) -> Statistics:
-        self._run(bound, key)
-        return self._rules.forward(bound.loss)
-
-    def _backward(self, bound: Bound) -> None:
-        self._rules.vjp(bound.loss)
-        for step in bound.backward:
-            step.operation.vjp(step.call)
-            for total, addend in step.sums:
-                np.add(total, addend, out=total)
+    def _trained(self, call: LossCall[Any] | None) -> Statistics:
+        """The loss and its gradient, one after the other: shards take turns in scratch memory."""
+        if call is None:
+            return self._nothing()
+        statistics = self._rules.forward(call)
+        self._rules.vjp(call)
+        return statistics
 
     def _nothing(self) -> Statistics:
         return (0.0,) * len(self.graph.statistics)
 
-    def _bound(self, rows: int) -> Bound:
-        if rows not in self._bindings:
-            self._bindings[rows] = bind(
-                self.graph, self._operations, self._memory, self._needed, self._checked(rows)
+    def _bound(self, shards: tuple[Shard, ...]) -> Bound:
+        self._checked(sum(shard.rows for shard in shards))
+        key = (id(self.parameters), shards)
+        if key not in self._bindings:
+            bound = bind(
+                self.graph, self._operations, self._memory, self.parameters, self._needed, shards
             )
-        return self._bindings[rows]
+            self._bindings[key] = (self.parameters, bound)  # holds the vector, so its id is taken
+        return self._bindings[key][1]
 
     def _checked(self, rows: int) -> int:
         if rows > self.rows:
@@ -150,8 +171,7 @@ class Plan:
             dtype=dtype,
             inputs=np.zeros((self.rows, *self.graph.input_shape), dtype),
             target=_target(self.graph, self.rows, dtype),
-            parameters=_views(self.graph, self.parameters),
-            gradients=_views(self.graph, self.gradient),
+            registers=self.registers,
         )
 
 
@@ -159,10 +179,3 @@ def _target(graph: Graph, rows: int, dtype: Float) -> Array:
     if graph.target.kind == "labels":
         return np.zeros(rows, np.int64)
     return np.zeros((rows, *graph.target.shape), dtype)
-
-
-def _views(graph: Graph, vector: Array) -> Mapping[str, Array]:
-    return {
-        parameter.name: vector[parameter.place].reshape(parameter.shape)
-        for parameter in graph.parameters
-    }

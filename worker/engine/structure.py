@@ -58,8 +58,16 @@ def _add_vjp(call: Call[Residual]) -> None:
 
 
 FLATTEN: Operation[Flatten] = Operation(
-    forward=_flatten, vjp=_flatten_vjp, flops=per_element(forward=0, inputs=0), shape=_flat
+    rowwise=True,
+    forward=_flatten,
+    vjp=_flatten_vjp,
+    flops=per_element(forward=0, inputs=0),
+    shape=_flat,
 )
 ADD: Operation[Residual] = Operation(
-    forward=_add, vjp=_add_vjp, flops=per_element(forward=1, inputs=0), shape=_sum_shape
+    rowwise=True,
+    forward=_add,
+    vjp=_add_vjp,
+    flops=per_element(forward=1, inputs=0),
+    shape=_sum_shape,
 )

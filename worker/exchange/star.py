@@ -6,13 +6,13 @@ to. On the wire a part is its nodes and statistics (a JSON-able list) and the gr
 nodes one after the other, little-endian float32.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from gradloom.worker.exchange.tree import Node, cover, fold, reduce
+from gradloom.worker.exchange.tree import Node, reduce
 
 Gradient = npt.NDArray[np.float32]
 Statistics = tuple[float, ...]
@@ -37,11 +37,6 @@ class Sum:
 def added(left: Statistics, right: Statistics) -> Statistics:
     """Two statistics added number by number."""
     return tuple(a + b for a, b in zip(left, right, strict=True))
-
-
-def compute(first: int, last: int, leaves: int, leaf: Callable[[int], Sum]) -> dict[Node, Sum]:
-    """The nodes over the shards first … last-1, their leaves computed in order."""
-    return {node: fold(node, leaves, leaf, Sum.__add__) for node in cover(first, last, leaves)}
 
 
 def packed(parts: dict[Node, Sum]) -> tuple[Facts, bytes]:

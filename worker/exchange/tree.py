@@ -71,6 +71,42 @@ def fold(node: Node, leaves: int, leaf: Callable[[int], T], add: Callable[[T, T]
     return add(left, fold(node.right, leaves, leaf, add))
 
 
+class Leaf(NamedTuple):
+    """A leaf's place, the register its value is put in, and the additions that follow.
+
+    Each (into, addend) adds the second register to the first.
+    """
+
+    place: int
+    register: int
+    merges: tuple[tuple[int, int], ...]
+
+
+def schedule(first: int, last: int, leaves: int) -> tuple[tuple[Leaf, ...], dict[Node, int]]:
+    """How to add up the leaves first … last-1 in order with few registers.
+
+    Also the register in which each node of their cover then stands.
+    """
+    nodes = {node: register for register, node in enumerate(cover(first, last, leaves))}
+    return tuple(leaf for node in nodes for leaf in _leaves(node, nodes[node], leaves)), nodes
+
+
+def _leaves(node: Node, register: int, leaves: int) -> list[Leaf]:
+    if node.level == 0:
+        return [Leaf(node.place, register, ())]
+    found = _leaves(node.left, register, leaves)
+    if node.right.exists(leaves):
+        *others, last = _leaves(node.right, register + 1, leaves)
+        found += [*others, last._replace(merges=(*last.merges, (register, register + 1)))]
+    return found
+
+
+def registers(leaves: int) -> int:
+    """The most registers that a schedule of these leaves takes."""
+    levels = root(leaves).level
+    return max(2 * levels, 1) + 1
+
+
 def reduce(values: Mapping[Node, T], leaves: int, add: Callable[[T, T], T]) -> T:
     """The root's value from those of nodes that together cover all leaves.
 

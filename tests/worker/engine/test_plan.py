@@ -191,8 +191,8 @@ def test_a_network_with_dropout_learns() -> None:
     before = plan.evaluate(rows)
     for step in range(1, 101):
         plan.value_and_grad(rows, Key(1, DROPOUT, step=step))
-        plan.gradient /= rows
-        arrays = (plan.gradient, plan.parameters, state, plan.parameters, state)
+        gradient = plan.gradient / np.float32(rows)
+        arrays = (gradient, plan.parameters, state, plan.parameters, state)
         update(rule, *arrays, learning_rate=0.01, step=step)
     _, loss, _, correct = plan.evaluate(rows)
     assert loss < 0.2 * before[1]

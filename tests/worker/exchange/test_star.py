@@ -5,8 +5,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from gradloom.worker.exchange.star import Sum, compute, packed, summed, unpacked
-from gradloom.worker.exchange.tree import IncompleteTree
+from gradloom.worker.exchange.star import Sum, packed, summed, unpacked
+from gradloom.worker.exchange.tree import IncompleteTree, Node, cover, fold
 
 SHARDS = 11
 
@@ -18,10 +18,14 @@ def leaf(shard: int) -> Sum:
     return Sum(gradient, (1.0, float(gradient[0])))
 
 
+def computed(first: int, last: int) -> dict[Node, Sum]:
+    return {node: fold(node, SHARDS, leaf, Sum.__add__) for node in cover(first, last, SHARDS)}
+
+
 def exchanged(cuts: list[int], random: Random) -> Sum:
     """The sum after each worker's part was packed, sent in any order and unpacked."""
     bounds = list(zip([0, *cuts], [*cuts, SHARDS], strict=True))
-    parts = [packed(compute(first, last, SHARDS, leaf)) for first, last in bounds]
+    parts = [packed(computed(first, last)) for first, last in bounds]
     random.shuffle(parts)
     return summed((unpacked(list(facts), body) for facts, body in parts), SHARDS)
 
@@ -44,7 +48,7 @@ def test_the_order_of_additions_shows_in_these_numbers() -> None:
 
 def test_a_part_that_is_missing_is_an_error() -> None:
     with pytest.raises(IncompleteTree):
-        summed([compute(0, 5, SHARDS, leaf)], SHARDS)
+        summed([computed(0, 5)], SHARDS)
 
 
 @pytest.mark.parametrize("facts", [None, [], {"a": 1}])

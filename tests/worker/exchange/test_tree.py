@@ -1,10 +1,20 @@
 """The reduction tree gives one order of additions for any division of the shards."""
 
+from itertools import combinations
 from random import Random
 
 import pytest
 
-from gradloom.worker.exchange.tree import IncompleteTree, Node, cover, fold, reduce, root
+from gradloom.worker.exchange.tree import (
+    IncompleteTree,
+    Node,
+    cover,
+    fold,
+    reduce,
+    registers,
+    root,
+    schedule,
+)
 
 
 def add(left: str, right: str) -> str:
@@ -61,3 +71,20 @@ def test_any_division_gives_the_same_order_of_additions(leaves: int) -> None:
 def test_a_missing_shard_is_an_error_and_not_a_sum() -> None:
     with pytest.raises(IncompleteTree, match="shard 2 of 4"):
         reduce({Node(1, 0): "a", Node(0, 3): "b"}, 4, add)
+
+
+@pytest.mark.parametrize("leaves", range(1, 20))
+def test_a_schedule_leaves_in_its_registers_what_a_fold_gives(leaves: int) -> None:
+    for first, last in combinations(range(leaves + 1), 2):
+        steps, roots = schedule(first, last, leaves)
+        values: dict[int, tuple[object, ...]] = {}
+        for leaf in steps:
+            values[leaf.register] = (leaf.place,)
+            for into, addend in leaf.merges:
+                values[into] = (values[into], values.pop(addend))
+        folded = {
+            node: fold(node, leaves, lambda place: (place,), lambda a, b: (a, b))
+            for node in cover(first, last, leaves)
+        }
+        assert {node: values[register] for node, register in roots.items()} == folded
+        assert max(leaf.register for leaf in steps) < registers(leaves)
