@@ -10,6 +10,7 @@ import click
 from gradloom.service.cli.extras import needing, require_backend
 from gradloom.service.cli.interrupts import leave_on_next
 from gradloom.service.cli.output import Output, prints
+from gradloom.worker.engine.profile import PROFILE_DEFAULT, PROFILES
 
 
 @click.command("serve")
@@ -48,6 +49,13 @@ from gradloom.service.cli.output import Output, prints
     is_flag=True,
     help="Listen beyond this machine although nobody has to sign in.",
 )
+@click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    default=PROFILE_DEFAULT,
+    show_default=True,
+    help="The arithmetic of new jobs: pinned for every CPU of that level, or this CPU's best.",
+)
 @prints
 def serve_command(
     output: Output,
@@ -59,6 +67,7 @@ def serve_command(
     data_roots: tuple[Path, ...],
     cpus: int | None,
     accept_no_auth: bool,
+    profile: str,
 ) -> int:
     """\b
     Examples:
@@ -84,6 +93,7 @@ def serve_command(
         data_roots=tuple(root.absolute() for root in data_roots),
         accept_no_auth=accept_no_auth,
         cpus=cpus,
+        profile=profile,
     )
 
     def announce(ready: Ready) -> None:

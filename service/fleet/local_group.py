@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gradloom.service.fleet.group import Gone, WorkerEvent, event_of
 from gradloom.service.jobs.states import Reason
-from gradloom.worker.engine.profile import PROFILE_DEFAULT, environment
+from gradloom.worker.engine.profile import environment
 from gradloom.worker.messages import BadAnswer, Order, Task, decode
 
 _LAST_WORDS_SECONDS = 1.0
@@ -26,10 +26,11 @@ class _Worker:
 
 
 class LocalGroup:
-    """Workers of one job as child processes, started with the pinned arithmetic profile."""
+    """Workers of one job as child processes, started with an arithmetic profile."""
 
-    def __init__(self, log_folder: Path) -> None:
+    def __init__(self, log_folder: Path, profile: str) -> None:
         self._log_folder = log_folder
+        self._profile = profile
         self._workers: dict[int, _Worker] = {}
         self._lost: list[Gone] = []
         log_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,7 +42,7 @@ class LocalGroup:
         with theirs, log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "gradloom.worker.process", str(theirs.fileno())],
-                env=environment(PROFILE_DEFAULT, os.environ),
+                env=environment(self._profile, os.environ),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -135,9 +136,15 @@ class LocalFleet:
     def __init__(self, cpus: int | None = None) -> None:
         self.cpus = cpus or len(os.sched_getaffinity(0))
 
-    def group(self, name: str, workers: int, log_folder: Path) -> LocalGroup:  # noqa: ARG002
+    def group(
+        self,
+        name: str,  # noqa: ARG002
+        workers: int,  # noqa: ARG002
+        log_folder: Path,
+        profile: str,
+    ) -> LocalGroup:
         """Workers of one job; a process needs no room kept for it."""
-        return LocalGroup(log_folder)
+        return LocalGroup(log_folder, profile)
 
     def close(self) -> None:
         """Holds nothing."""
