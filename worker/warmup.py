@@ -123,19 +123,20 @@ def _task(trial: Trial, folder: Path) -> Task:
     spec = DataSpec(
         target="target", path="rows.npz", inputs=("inputs",), validation_fraction=1 / _ROWS
     )
-    np.savez(folder / "rows.npz", **_rows(trial))
+    inputs, target = _rows(trial)
+    np.savez(folder / "rows.npz", inputs=inputs, target=target)
     kind = TARGET_KINDS[type(trial.loss)]
     data = prepare(spec, Roots((folder,)), seed=0, kind=kind)
     learning = Learning(Model(trial.layers), trial.loss, trial.optimizer, steps=2)
     return Task(learning, spec, data_sha256(data.summary), (str(folder),), _BATCH, _SHARDS)
 
 
-def _rows(trial: Trial) -> Mapping[str, Array]:
+def _rows(trial: Trial) -> tuple[Array, Array]:
     """Whatever numbers: only their kind matters."""
     count = _ROWS * size(trial.shape)
     limit = trial.tokens or 7
     inputs = (np.arange(count) * 5 % limit).reshape(_ROWS, *trial.shape).astype(np.float32)
-    return {"inputs": inputs if trial.tokens else inputs / limit, "target": _answers(trial.target)}
+    return inputs if trial.tokens else inputs / limit, _answers(trial.target)
 
 
 def _answers(target: Target) -> Array:
