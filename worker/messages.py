@@ -22,6 +22,7 @@ class Task:
     """All a worker needs to compute any shard of a job.
 
     shards is the number of virtual shards of a batch, roots the folders data may be read from.
+    initial_weights_sha256 is set where the model begins from a file.
     """
 
     learning: Learning
@@ -30,6 +31,7 @@ class Task:
     roots: tuple[str, ...]
     batch_size: int
     shards: int
+    initial_weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from gradloom.worker.data.preparation import Prepared
 from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
 from gradloom.worker.engine.fusion import fuse
-from gradloom.worker.engine.graph import build_graph
+from gradloom.worker.engine.graph import Graph, build_graph
 from gradloom.worker.engine.joining import come_to_the_same, together
 from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
@@ -66,8 +66,13 @@ class Replica:
     """
 
     def __init__(
-        self, task: Task, data: Prepared, clock: Callable[[], float] = perf_counter
+        self,
+        task: Task,
+        data: Prepared,
+        clock: Callable[[], float] = perf_counter,
+        begin: Callable[[Graph], Vector | None] = lambda _: None,
     ) -> None:
+        """begin gives the parameters and buffers to begin from, those of the seed where None."""
         learning = task.learning
         self._task = task
         self._data = data
@@ -87,7 +92,7 @@ class Replica:
         )
         self._grouped: dict[tuple[int, int, int], tuple[Group, ...]] = {}
         self._epoch_order: tuple[int, Rows] = (-1, np.empty(0, np.int64))
-        self.state = State(self._graph, learning.optimizer, learning.seed)
+        self.state = State(self._graph, learning.optimizer, learning.seed, begin(self._graph))
         self.seconds = Seconds()
 
     def compute(self, first: int, last: int) -> dict[Node, Sum]:

@@ -30,14 +30,16 @@ class BadState(ValueError):
 class State:
     """The graph's flat vector of parameters and buffers, and slots as long as the parameters."""
 
-    def __init__(self, graph: Graph, optimizer: Optimizer, seed: int) -> None:
-        """Stands at step 0 with the parameters of the seed."""
+    def __init__(
+        self, graph: Graph, optimizer: Optimizer, seed: int, initial: Vector | None = None
+    ) -> None:
+        """Stands at step 0 with the flat vector given, else with that of the seed."""
         self.step = 0
         self._graph = graph
         self._rule = optimizer.kind
         places = [(parameter.place, parameter.shape) for parameter in graph.parameters]
         self._segments = segments(optimizer, places)
-        parameters = initial_parameters(graph, seed)
+        parameters = initial_parameters(graph, seed) if initial is None else initial
         self._parameters = (parameters, np.empty_like(parameters))
         self._trained = slice(0, graph.parameter_count)
         self._running = slice(graph.parameter_count, graph.vector_size)

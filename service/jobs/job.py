@@ -120,6 +120,7 @@ class Receipt:
     selftest_sha256: str = ""
     weights_sha256: str = ""
     model_path: str = ""
+    initial_weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

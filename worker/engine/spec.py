@@ -193,10 +193,18 @@ LAYERS: dict[str, type[Layer]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class InitialWeights:
+    """A safetensors file of weights to begin from, in place of those that the seed gives."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """Layers, each fed by the one before."""
 
     layers: tuple[Layer, ...]
+    initial_weights: InitialWeights | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1129,6 +1129,7 @@ class Receipt(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     SELFTEST_SHA256_FIELD_NUMBER: _builtins.int
     MODEL_PATH_FIELD_NUMBER: _builtins.int
+    INITIAL_WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
     weights_sha256: _builtins.str
     """SHA-256 of the trained parameters' bytes, little-endian float32, in the order of their
     names; set at the end.
@@ -1147,6 +1148,8 @@ class Receipt(_message.Message):
     """Hash of a fixed computation, the same on all workers of the job."""
     model_path: _builtins.str
     """Where the service put the trained model."""
+    initial_weights_sha256: _builtins.str
+    """SHA-256 of the file of initial weights; empty where the seed gives them."""
     def __init__(
         self,
         *,
@@ -1158,10 +1161,11 @@ class Receipt(_message.Message):
         profile: _builtins.str = ...,
         selftest_sha256: _builtins.str = ...,
         model_path: _builtins.str = ...,
+        initial_weights_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_version", b"bits_version", "data_sha256", b"data_sha256", "gradloom_version", b"gradloom_version", "model_path", b"model_path", "profile", b"profile", "selftest_sha256", b"selftest_sha256", "spec_sha256", b"spec_sha256", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_version", b"bits_version", "data_sha256", b"data_sha256", "gradloom_version", b"gradloom_version", "initial_weights_sha256", b"initial_weights_sha256", "model_path", b"model_path", "profile", b"profile", "selftest_sha256", b"selftest_sha256", "spec_sha256", b"spec_sha256", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
