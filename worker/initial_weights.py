@@ -47,17 +47,25 @@ def load_weights(graph: Graph, weights: InitialWeights, roots: Roots) -> Loaded:
     """The weights of the file, arranged for the graph. Raises WeightsError."""
     try:
         content = read_file(roots, weights.path)
-        found = tensors(content)
     except FileError as error:
-        raise WeightsError((Fault(FIELD, str(error)),)) from None
+        raise _fault(str(error)) from None
+    return Loaded(arranged(graph, content), hashlib.sha256(content).hexdigest())
+
+
+def arranged(graph: Graph, content: bytes) -> Vector:
+    """The flat vector from the bytes of a safetensors file. Raises WeightsError."""
+    try:
+        found = tensors(content)
     except BadTensorFile as error:
-        sentence = f"{quoted(weights.path)} cannot be read as weights, it is {error}."
-        raise WeightsError((Fault(FIELD, sentence),)) from None
+        raise _fault(f"The file cannot be read as weights, it is {error}.") from None
     faults = tuple(Fault(FIELD, sentence) for sentence in _few(_misfits(graph, found)))
     if faults:
         raise WeightsError(faults)
-    vector = _arranged(graph, found, content)
-    return Loaded(vector, hashlib.sha256(content).hexdigest())
+    return _vector(graph, found, content)
+
+
+def _fault(sentence: str) -> WeightsError:
+    return WeightsError((Fault(FIELD, sentence),))
 
 
 def _few(sentences: Iterator[str]) -> Iterator[str]:
@@ -94,13 +102,12 @@ def _hint(name: str, extra: list[str]) -> str:
     return f"; nearest: {quoted(guess)}" if guess else ""
 
 
-def _arranged(graph: Graph, found: Mapping[str, Tensor], content: bytes) -> Vector:
+def _vector(graph: Graph, found: Mapping[str, Tensor], content: bytes) -> Vector:
     """The flat vector; raises WeightsError for numbers one cannot compute with."""
     vector = np.empty(graph.vector_size, np.float32)
     for part in graph.parts:
         vector[part.place] = np.frombuffer(content[found[part.name].place], "<f4")
     if not np.isfinite(vector).all():
         wrong = next(p.name for p in graph.parts if not np.isfinite(vector[p.place]).all())
-        sentence = f"{wrong} holds NaN or infinity in the file: give finite weights."
-        raise WeightsError((Fault(FIELD, sentence),))
+        raise _fault(f"{wrong} holds NaN or infinity in the file: give finite weights.")
     return vector

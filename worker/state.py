@@ -5,7 +5,9 @@ complete does the state stand at s + 1. Whatever happens in between, step s is w
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
@@ -90,8 +92,17 @@ class State:
         return digest.hexdigest()
 
     def model(self, metadata: Mapping[str, str]) -> bytes:
-        """The parameters and buffers as a safetensors file, by name."""
-        return save(self._named(self.parameters), {**metadata, _STEP: str(self.step)})
+        """The parameters and buffers as a safetensors file, by name.
+
+        Its metadata say what goes in and what the output is held to, so that the model can be
+        built again.
+        """
+        shapes = {
+            "input_shape": json.dumps(self._graph.input_shape),
+            "target": json.dumps(asdict(self._graph.target)),
+        }
+        whole = {**metadata, **shapes, _STEP: str(self.step)}
+        return save(self._named(self.parameters), whole)
 
     def snapshot(self, metadata: Mapping[str, str]) -> bytes:
         """The whole state as a safetensors file; restore takes it back."""

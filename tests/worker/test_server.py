@@ -242,4 +242,8 @@ def test_weights_that_are_gone_matter_only_at_the_beginning(
     (tmp_path / "weights.safetensors").unlink()
     answer = decode(Server().answer((given_weights, None)))
     assert answer.facts["reason"] == "DATA_UNREADABLE"
-    assert told(started(given_weights, state), 1, 0, STATE).body == state
+    again = bytes(told(started(given_weights, state), 1, 0, STATE).body)
+    # The order of a file's metadata may differ.
+    assert {name: array.tobytes() for name, array in load(again).items()} == {
+        name: array.tobytes() for name, array in load(state).items()
+    }

@@ -1,0 +1,86 @@
+"""A graph and its weights as an ONNX model, checked, in bytes."""
+
+from collections.abc import Mapping
+from itertools import takewhile
+
+import numpy as np
+import numpy.typing as npt
+from onnx import TensorProto, ValueInfoProto, checker, helper
+
+from gradloom.worker.engine.arrays import Shape
+from gradloom.worker.engine.graph import Graph, Node
+from gradloom.worker.interchange.onnx_rules import RULES, Part
+from gradloom.worker.interchange.onnx_writer import Writer
+
+# What the operators need, and no more, so that runtimes of some years can read it.
+OPSET = 20
+_IR_VERSION = 9
+
+OUTPUT = "output"
+
+
+def onnx_model(graph: Graph, vector: npt.NDArray[np.float32], metadata: Mapping[str, str]) -> bytes:
+    """The model for inference, any number of rows at a time.
+
+    The vector is the flat one of the graph's parameters and buffers. Inputs are called as the
+    graph calls them, the output "output".
+    """
+    write = Writer()
+    values: list[str] = []
+    for node in graph.nodes:
+        values.append(_written(write, graph, node, values, vector))
+    # A model of dropout alone would have no node: the output is a node's in any case.
+    write.nodes.append(helper.make_node("Identity", [values[-1]], [OUTPUT]))
+    model = helper.make_model(
+        helper.make_graph(
+            write.nodes,
+            "gradloom",
+            [
+                _rows(values[at], node.shape)
+                for at, node in enumerate(graph.nodes)
+                if _is_input(node)
+            ],
+            [_rows(OUTPUT, graph.output_shape)],
+            write.constants,
+        ),
+        producer_name="gradloom",
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=_IR_VERSION,
+    )
+    helper.set_model_props(model, dict(metadata))
+    checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def _is_input(node: Node) -> bool:
+    return not node.inputs
+
+
+def _written(
+    write: Writer, graph: Graph, node: Node, values: list[str], vector: npt.NDArray[np.float32]
+) -> str:
+    """The name of the node's value."""
+    if _is_input(node):
+        return node.path
+    weights = {part.name: vector[part.place].reshape(part.shape) for part in node.parts}
+    prefix = _prefix(tuple(weights))
+    part = Part(
+        layer=node.layer,
+        inputs=tuple(values[source] for source in node.inputs),
+        input_shapes=graph.input_shapes(node),
+        shape=node.shape,
+        prefix=prefix,
+        weights={name.removeprefix(prefix): array for name, array in weights.items()},
+    )
+    return RULES[node.operation](write, part)
+
+
+def _prefix(names: tuple[str, ...]) -> str:
+    """What the names of a layer's weights begin with: layers.0. of layers.0.weight."""
+    parents = [name.split(".")[:-1] for name in names]
+    common = list(takewhile(lambda words: len(set(words)) == 1, zip(*parents, strict=False)))
+    return "".join(f"{words[0]}." for words in common)
+
+
+def _rows(name: str, shape: Shape) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", *shape])
