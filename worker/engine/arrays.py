@@ -46,6 +46,13 @@ def _same(left: int, right: int) -> bool:
     return left == right or UNKNOWN in (left, right)
 
 
+def nearest_divisors(part: int, whole: int) -> str:
+    """The divisors of a whole number on both sides of part, or the one there is: 4 or 8."""
+    below = max(n for n in range(1, min(part, whole) + 1) if whole % n == 0)
+    above = [n for n in range(part, whole + 1) if whole % n == 0][:1]
+    return " or ".join(map(str, (below, *above)))
+
+
 def text(shape: Iterable[int]) -> str:
     """A shape as people write it: (28, 28), (64), () for a single number."""
     return f"({', '.join('?' if axis == UNKNOWN else str(axis) for axis in shape)})"

@@ -13,12 +13,14 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Attention,
     ConstantSchedule,
     CosineRestartsSchedule,
     CosineSchedule,
     Dense,
     Dropout,
     Elu,
+    Embedding,
     ExponentialSchedule,
     Fault,
     GroupNorm,
@@ -33,6 +35,7 @@ from gradloom.worker.engine.spec import (
     Model,
     OneCycleSchedule,
     Optimizer,
+    Positions,
     Residual,
     RmsNorm,
     RmsProp,
@@ -41,6 +44,7 @@ from gradloom.worker.engine.spec import (
     Softmax,
     SoftmaxCrossEntropy,
     StepSchedule,
+    TransformerBlock,
 )
 
 MOST_LAYERS = 10_000
@@ -84,6 +88,8 @@ RATE = Range(
 )
 POSITIVE = Range(0, open_low=True, too_low="give a positive number")
 COUNT = Range(1, too_low="give at least 1")
+# float32 holds whole numbers exactly up to here.
+INDICES = Range(1, 1 << 24, too_low="give at least 1", too_high="the largest allowed is 16777216")
 NOT_NEGATIVE = Range()
 DECAY = _share("the share kept from one step to the next")
 
@@ -112,6 +118,15 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     },
     Huber: {"delta": POSITIVE},
     GroupNorm: {"groups": COUNT, "epsilon": POSITIVE},
+    Embedding: {"size": INDICES, "width": UNITS, "padding_index": NOT_NEGATIVE},
+    Positions: {"length": UNITS},
+    Attention: {"heads": COUNT, "kv_heads": COUNT},
+    TransformerBlock: {
+        "heads": COUNT,
+        "kv_heads": COUNT,
+        "hidden": UNITS,
+        "dropout": _share("the share dropped"),
+    },
     Sgd: {
         "learning_rate": RATE,
         "momentum": DECAY,

@@ -1,14 +1,18 @@
 """A model as nodes with inferred shapes, every fault named with its field path."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gradloom.worker.engine.arrays import Shape, size, text
+from gradloom.worker.engine.arrays import UNKNOWN, Shape, fits, size, text
+from gradloom.worker.engine.blocks import Part, branches, projections
 from gradloom.worker.engine.check import WORDS, check_model
 from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
 from gradloom.worker.engine.operation import Flops, ShapeMismatch, Weights
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.spec import (
+    Attention,
+    Embedding,
     Fault,
     Initializer,
     Layer,
@@ -17,6 +21,7 @@ from gradloom.worker.engine.spec import (
     Residual,
     SoftmaxCrossEntropy,
     Target,
+    TransformerBlock,
 )
 
 
@@ -130,6 +135,19 @@ class Graph:
         """The shapes a node reads."""
         return tuple(self.nodes[index].shape for index in node.inputs)
 
+    def choices(self, index: int) -> int:
+        """How many whole numbers from 0 a node's output may be to its readers; 0 for any number."""
+        return min((found for found in self._choices(index) if found), default=0)
+
+    def _choices(self, index: int) -> Iterator[int]:
+        for node in self.nodes:
+            choices = OPERATIONS[node.operation].choices(node.layer) if node.inputs else ()
+            yield from (
+                count
+                for source, count in zip(node.inputs, choices, strict=False)
+                if source == index
+            )
+
     def _row(self, node: Node, inputs_need_gradient: bool) -> LayerRow:
         flops: Flops = OPERATIONS[node.operation].flops(node.layer, self.input_shapes(node))
         return LayerRow(
@@ -150,7 +168,13 @@ def build_graph(model: Model, loss: Loss, input_shape: Shape, target: Target) ->
     builder = _Builder(input_shape)
     builder.add_layers(model.layers, 0, "model", "")
     graph = Graph(tuple(builder.nodes), loss, target)
-    faults = (*faults, *builder.faults, *_check_output(graph), *_check_class_weights(loss, target))
+    faults = (
+        *faults,
+        *builder.faults,
+        *_check_tokens(graph),
+        *_check_output(graph),
+        *_check_class_weights(loss, target),
+    )
     if faults:
         raise ModelError(faults)
     return graph
@@ -163,6 +187,7 @@ class _Builder:
         self.nodes = [Node("input", None, (), input_shape, "data")]
         self.faults: list[Fault] = []
         self._offset = 0
+        self._mask: int | None = None
 
     def add_layers(self, layers: tuple[Layer, ...], source: int, path: str, name: str) -> int:
         """Chain the layers to the node source; returns the node they end in."""
@@ -173,13 +198,66 @@ class _Builder:
         return source
 
     def _add_layer(self, layer: Layer, source: int, path: str, name: str) -> int:
-        if isinstance(layer, Residual):
-            end = self.add_layers(layer.layers, source, path, name)
-            return self._add_node("add", layer, (source, end), path, name)
+        match layer:
+            case Residual():
+                end = self.add_layers(layer.layers, source, path, name)
+                return self._add_node("add", layer, (source, end), path, name)
+            case TransformerBlock():
+                return self._add_block(layer, source, path, name)
+            case Attention():
+                return self._add_attention(layer, source, path, name, path)
+            case Embedding(padding_index=int()):
+                self._mask = self._add_node("padding_mask", layer, (source,), path, name)
         return self._add_node(WORDS[type(layer)], layer, (source,), path, name)
 
+    def _add_block(self, layer: TransformerBlock, source: int, path: str, name: str) -> int:
+        shape = self.nodes[source].shape
+        for branch in branches(layer, shape[-1] if shape else UNKNOWN):
+            end = source
+            for part in branch:
+                end = self._add_part(part, end, path, name, path)
+            inner = Residual(tuple(part.layer for part in branch))
+            source = self._add_node("add", inner, (source, end), f"{path}.residual", name)
+        return source
+
+    def _add_part(self, part: Part, source: int, path: str, name: str, blamed: str) -> int:
+        inside, prefix = f"{path}.{part.word}", name + part.name
+        if isinstance(part.layer, Attention):
+            return self._add_attention(part.layer, source, inside, prefix, blamed)
+        word = WORDS[type(part.layer)]
+        return self._add_node(word, part.layer, (source,), inside, prefix, blamed)
+
+    def _add_attention(
+        self, layer: Attention, source: int, path: str, name: str, blamed: str
+    ) -> int:
+        try:
+            before, after = projections(layer, self.nodes[source].shape)
+        except ShapeMismatch as mismatch:
+            self._blame(mismatch, blamed)
+            return source
+        inner = self._add_part(before, source, path, name, blamed)
+        inputs = (inner, *self._masks(self.nodes[source].shape))
+        mixed = self._add_node("attention", layer, inputs, path, name, blamed)
+        return self._add_part(after, mixed, path, name, blamed)
+
+    def _masks(self, shape: Shape) -> tuple[int, ...]:
+        """The mask of padding that fits rows of this shape."""
+        if self._mask is None or not fits(self.nodes[self._mask].shape, shape[:-1]):
+            return ()
+        return (self._mask,)
+
+    def _blame(self, mismatch: ShapeMismatch, path: str) -> None:
+        field = f"{path}.{mismatch.field}" if mismatch.field else path
+        self.faults.append(Fault(field, mismatch.sentence))
+
     def _add_node(
-        self, operation: str, layer: Layer, inputs: tuple[int, ...], path: str, name: str
+        self,
+        operation: str,
+        layer: Layer,
+        inputs: tuple[int, ...],
+        path: str,
+        name: str,
+        blamed: str | None = None,
     ) -> int:
         rules = OPERATIONS[operation]
         shapes = tuple(self.nodes[index].shape for index in inputs)
@@ -187,7 +265,7 @@ class _Builder:
             shape = rules.shape(layer, shapes)
             weights = rules.weights(layer, shapes)
         except ShapeMismatch as mismatch:
-            self.faults.append(Fault(path, mismatch.sentence))
+            self._blame(mismatch, blamed or path)
             shape, weights = mismatch.assumed, ()
         parameters = tuple(self._parameter(weight, name) for weight in weights)
         self.nodes.append(Node(operation, layer, inputs, shape, path, parameters))
@@ -203,6 +281,24 @@ class _Builder:
             weight.fan_out,
             offset,
         )
+
+
+def _check_tokens(graph: Graph) -> Iterator[Fault]:
+    """Token numbers come from the data: what a layer puts out is no whole number."""
+    for node in graph.nodes:
+        if isinstance(node.layer, Embedding) and node.operation == "embedding":
+            yield from _check_embedding(node.layer, node, graph)
+
+
+def _check_embedding(layer: Embedding, node: Node, graph: Graph) -> Iterator[Fault]:
+    if graph.nodes[node.inputs[0]].inputs:
+        yield Fault(node.path, "embedding reads token numbers from the data: put it first.")
+    if layer.padding_index is not None and layer.padding_index >= layer.size > 0:
+        sentence = (
+            f"padding_index is {layer.padding_index}, the embedding has {layer.size} entries (0 to "
+            f"{layer.size - 1}): use one of them or set size: {layer.padding_index + 1}."
+        )
+        yield Fault(f"{node.path}.padding_index", sentence)
 
 
 def _check_output(graph: Graph) -> tuple[Fault, ...]:
@@ -233,11 +329,13 @@ _WRONG_TARGET = {
 def _misfit(graph: Graph, wanted: Shape) -> Fault:
     """The output does not fit the target: names the dense layer to change, if there is one."""
     last, subject = _shaping(graph), describe_target(graph.target)
-    output, units = graph.output_shape, size(wanted)
-    if last.operation == "dense" and len(output) == 1:
-        sentence = f"{subject}, the last layer {output[0]} outputs: set units: {units}."
+    output = graph.output_shape
+    fits_but_last = bool(wanted) and output[:-1] == wanted[:-1]
+    units = wanted[-1] if fits_but_last else size(wanted)
+    if last.path.endswith(".dense") and (fits_but_last or len(output) == 1):
+        sentence = f"{subject}, the last layer {output[-1]} outputs: set units: {units}."
         return Fault(f"{last.path}.units", sentence)
-    flatten = "flatten, then " if len(output) > 1 else ""
+    flatten = "flatten, then " if len(output) > 1 and not fits_but_last else ""
     remedy = f"end with {flatten}dense units: {units}"
     sentence = f"{subject}, the model puts out the shape {text(output)}: {remedy}."
     return Fault(last.path, sentence)

@@ -16,8 +16,10 @@ from gradloom.worker.engine.activations import (
     SOFTPLUS,
     TANH,
 )
+from gradloom.worker.engine.attention import ATTENTION
 from gradloom.worker.engine.dense import DENSE
 from gradloom.worker.engine.dropout import DROPOUT
+from gradloom.worker.engine.embedding import EMBEDDING, PADDING_MASK, POSITIONS
 from gradloom.worker.engine.normalization import GROUP_NORM, LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.operation import Operation
 from gradloom.worker.engine.structure import ADD, FLATTEN
@@ -44,4 +46,8 @@ OPERATIONS: Operations = {
     "layer_norm": LAYER_NORM,
     "rms_norm": RMS_NORM,
     "group_norm": GROUP_NORM,
+    "embedding": EMBEDDING,
+    "padding_mask": PADDING_MASK,
+    "positions": POSITIONS,
+    "attention": ATTENTION,
 }
