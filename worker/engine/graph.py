@@ -1,9 +1,10 @@
 """A model as nodes with inferred shapes, every fault named with its field path."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gradloom.worker.engine.arrays import Shape, size, text
-from gradloom.worker.engine.check import WORDS, check_model
+from gradloom.worker.engine.check import WORDS, check_model, has_no_order
 from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
 from gradloom.worker.engine.operation import Flops, ShapeMismatch, Weights
@@ -18,6 +19,10 @@ from gradloom.worker.engine.spec import (
     SoftmaxCrossEntropy,
     Target,
 )
+from gradloom.worker.engine.wiring import order
+
+# The shape of a row, or for a model of nodes the shapes of its inputs by their names.
+InputShapes = Shape | Mapping[str, Shape]
 
 
 class ModelError(ValueError):
@@ -79,7 +84,7 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in topological order, the model's input first and its output last, and the loss."""
+    """Nodes in topological order, the model's inputs first and its output last, and the loss."""
 
     nodes: tuple[Node, ...]
     loss: Loss
@@ -87,8 +92,13 @@ class Graph:
 
     @property
     def input_shape(self) -> Shape:
-        """The shape of a row that goes in."""
+        """The shape of a row that goes in, of the first input where there are several."""
         return self.nodes[0].shape
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The nodes that stand for the data: the graph's first, in the data's order."""
+        return tuple(node for node in self.nodes if not node.inputs)
 
     @property
     def output_shape(self) -> Shape:
@@ -115,7 +125,9 @@ class Graph:
         """A line for each operation, for people."""
         trained = self.trained()
         return tuple(
-            self._row(node, node.inputs[0] in trained) for node in self.nodes if node.inputs
+            self._row(node, not trained.isdisjoint(node.inputs))
+            for node in self.nodes
+            if node.inputs
         )
 
     def trained(self) -> frozenset[int]:
@@ -142,13 +154,17 @@ class Graph:
         )
 
 
-def build_graph(model: Model, loss: Loss, input_shape: Shape, target: Target) -> Graph:
+def build_graph(model: Model, loss: Loss, inputs: InputShapes, target: Target) -> Graph:
     """The model as a graph for rows of this shape; raises ModelError with every fault found."""
-    faults = check_model(model, loss)
-    if any(fault.field == "model.layers" for fault in faults):
+    named = inputs if isinstance(inputs, Mapping) else {}
+    faults = check_model(model, loss, tuple(named))
+    if has_no_order(faults):
         raise ModelError(faults)
-    builder = _Builder(input_shape)
-    builder.add_layers(model.layers, 0, "model", "")
+    builder = _Builder()
+    if model.nodes:
+        builder.add_nodes(model, named)
+    else:
+        builder.add_chain(model, _only(inputs))
     graph = Graph(tuple(builder.nodes), loss, target)
     faults = (*faults, *builder.faults, *_check_output(graph), *_check_class_weights(loss, target))
     if faults:
@@ -156,27 +172,64 @@ def build_graph(model: Model, loss: Loss, input_shape: Shape, target: Target) ->
     return graph
 
 
+def _only(inputs: InputShapes) -> Shape:
+    if not isinstance(inputs, Mapping):
+        return inputs
+    (shape,) = inputs.values()
+    return shape
+
+
 class _Builder:
     """Nodes and faults as they are found, layer by layer."""
 
-    def __init__(self, input_shape: Shape) -> None:
-        self.nodes = [Node("input", None, (), input_shape, "data")]
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
         self.faults: list[Fault] = []
         self._offset = 0
 
-    def add_layers(self, layers: tuple[Layer, ...], source: int, path: str, name: str) -> int:
-        """Chain the layers to the node source; returns the node they end in."""
+    def add_chain(self, model: Model, input_shape: Shape) -> None:
+        """The data, and the layers one after the other."""
+        self.nodes.append(Node("input", None, (), input_shape, "data"))
+        self._add_layers(model.layers, (0,), "model", "layers.")
+
+    def add_nodes(self, model: Model, inputs: Mapping[str, Shape]) -> None:
+        """The data's arrays, and the model's nodes in an order in which they can be computed."""
+        ends: dict[str, int] = {}
+        for name, shape in inputs.items():
+            ends[name] = len(self.nodes)
+            self.nodes.append(Node("input", None, (), shape, f"data.{name}"))
+        for place in order(model):
+            node = model.nodes[place]
+            sources = tuple(ends[name] for name in node.inputs)
+            path = f"model.nodes[{place}]"
+            ends[node.name] = self._add_layers(node.layers, sources, path, f"{node.name}.")
+
+    def _add_layers(
+        self, layers: tuple[Layer, ...], sources: tuple[int, ...], path: str, name: str
+    ) -> int:
+        """Chain the layers to the nodes sources; returns the node they end in."""
         for index, layer in enumerate(layers):
             inner_path = f"{path}.layers[{index}].{WORDS[type(layer)]}"
-            inner_name = f"{name}layers.{index}."
-            source = self._add_layer(layer, source, inner_path, inner_name)
-        return source
+            sources = (self._add_layer(layer, sources, inner_path, f"{name}{index}."),)
+        return sources[0]
 
-    def _add_layer(self, layer: Layer, source: int, path: str, name: str) -> int:
+    def _add_layer(self, layer: Layer, sources: tuple[int, ...], path: str, name: str) -> int:
+        word = WORDS[type(layer)]
+        sources = self._as_many(sources, word, path)
         if isinstance(layer, Residual):
-            end = self.add_layers(layer.layers, source, path, name)
-            return self._add_node("add", layer, (source, end), path, name)
-        return self._add_node(WORDS[type(layer)], layer, (source,), path, name)
+            end = self._add_layers(layer.layers, sources, path, f"{name}layers.")
+            return self._add_node("add", layer, (*sources, end), path, name)
+        return self._add_node(word, layer, sources, path, name)
+
+    def _as_many(self, sources: tuple[int, ...], word: str, path: str) -> tuple[int, ...]:
+        """The sources, or as many of them as the layer takes and one more fault."""
+        least, most = OPERATIONS[word].arity if word in OPERATIONS else (1, 1)
+        if len(sources) < least:
+            self.faults.append(Fault(path, _TOO_FEW.format(word, least)))
+        if len(sources) > most:
+            takes = "1 input" if most == 1 else f"at most {most} inputs"
+            self.faults.append(Fault(path, _TOO_MANY.format(word, takes, len(sources))))
+        return sources[:most]
 
     def _add_node(
         self, operation: str, layer: Layer, inputs: tuple[int, ...], path: str, name: str
@@ -203,6 +256,13 @@ class _Builder:
             weight.fan_out,
             offset,
         )
+
+
+_TOO_FEW = (
+    "{0} takes {1} inputs or more, gets 1: put it first in a node of model.nodes that names them, "
+    "or remove it."
+)
+_TOO_MANY = "{0} takes {1}, the node has {2}: begin its layers with concat or add."
 
 
 def _check_output(graph: Graph) -> tuple[Fault, ...]:
