@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from gradloom.worker.engine.arrays import UNKNOWN, Array, Buffer, Shape
-from gradloom.worker.engine.operation import Call, Flops, Operation, Shapes
+from gradloom.worker.engine.arrays import UNKNOWN, Array, Buffer, Shape, fits, text
+from gradloom.worker.engine.operation import Call, Flops, Operation, ShapeMismatch, Shapes
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.rotary import turn
 from gradloom.worker.engine.spec import Attention
@@ -32,6 +32,10 @@ def head_width(layer: Attention, inputs: Shapes) -> int:
 
 def _shape(layer: Attention, inputs: Shapes) -> Shape:
     tokens, width = inputs[0]
+    for mask in inputs[1:]:
+        if not fits(mask, (tokens,)):
+            sentence = f"The mask of {tokens} tokens has the shape {text(mask)}: "
+            raise ShapeMismatch(sentence + f"give one of shape ({tokens}).", (tokens, UNKNOWN))
     if width == UNKNOWN or layer.heads < 1 or kv_heads(layer) < 1:
         return (tokens, UNKNOWN)
     return (tokens, layer.heads * head_width(layer, inputs))
@@ -223,4 +227,5 @@ ATTENTION: Operation[Attention] = Operation(
     saved=_saved,
     scratch=_scratch,
     choices=lambda _layer: (0, 2),
+    arity=(1, 2),
 )

@@ -1,14 +1,14 @@
 """A model as nodes with inferred shapes, every fault named with its field path."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from gradloom.worker.engine.arrays import UNKNOWN, Shape, fits, size, text
 from gradloom.worker.engine.blocks import Part, branches, projections
-from gradloom.worker.engine.check import WORDS, check_model
+from gradloom.worker.engine.check import WORDS, check_model, has_no_order
 from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
-from gradloom.worker.engine.operation import Flops, ShapeMismatch, Weights
+from gradloom.worker.engine.operation import Flops, RunningMean, ShapeMismatch, Weights
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.spec import (
     Attention,
@@ -23,6 +23,10 @@ from gradloom.worker.engine.spec import (
     Target,
     TransformerBlock,
 )
+from gradloom.worker.engine.wiring import order
+
+# The shape of a row, or for a model of nodes the shapes of its inputs by their names.
+InputShapes = Shape | Mapping[str, Shape]
 
 
 class ModelError(ValueError):
@@ -59,15 +63,53 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Buffer:
+    """A running mean: PyTorch's name and layout, and where it begins in the flat vector."""
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    momentum: float
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """The number of its elements."""
+        return size(self.shape)
+
+    @property
+    def place(self) -> slice:
+        """Where it stands in the flat vector."""
+        return slice(self.offset, self.offset + self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The layers of a chain of operations that one operation computes."""
+
+    layers: tuple["Layer | Fused | None", ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
-    """One operation; inputs are indices of nodes before it, the shape leaves out the row axis."""
+    """One operation; inputs are indices of nodes before it, the shape leaves out the row axis.
+
+    The number is the node's index in the graph that was built, whatever was fused since.
+    """
 
     operation: str
-    layer: Layer | None
+    layer: Layer | Fused | None
     inputs: tuple[int, ...]
     shape: Shape
     path: str
+    number: int
     parameters: tuple[Parameter, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Parameter | Buffer, ...]:
+        """All of it that stands in the flat vector."""
+        return (*self.parameters, *self.buffers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +126,10 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in topological order, the model's input first and its output last, and the loss."""
+    """Nodes in topological order, the model's inputs first and its output last, and the loss.
+
+    A flat vector holds all parameters in order, then all buffers.
+    """
 
     nodes: tuple[Node, ...]
     loss: Loss
@@ -92,8 +137,13 @@ class Graph:
 
     @property
     def input_shape(self) -> Shape:
-        """The shape of a row that goes in."""
+        """The shape of a row that goes in, of the first input where there are several."""
         return self.nodes[0].shape
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The nodes that stand for the data: the graph's first, in the data's order."""
+        return tuple(node for node in self.nodes if not node.inputs)
 
     @property
     def output_shape(self) -> Shape:
@@ -107,8 +157,23 @@ class Graph:
 
     @property
     def parameter_count(self) -> int:
-        """The length of the flat vector."""
+        """How many numbers are trained: those of the parameters."""
         return sum(parameter.size for parameter in self.parameters)
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """All buffers in the order of the flat vector."""
+        return tuple(buffer for node in self.nodes for buffer in node.buffers)
+
+    @property
+    def parts(self) -> tuple[Parameter | Buffer, ...]:
+        """All that stands in the flat vector, in its order."""
+        return (*self.parameters, *self.buffers)
+
+    @property
+    def vector_size(self) -> int:
+        """The length of the flat vector."""
+        return self.parameter_count + sum(buffer.size for buffer in self.buffers)
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -120,7 +185,9 @@ class Graph:
         """A line for each operation, for people."""
         trained = self.trained()
         return tuple(
-            self._row(node, node.inputs[0] in trained) for node in self.nodes if node.inputs
+            self._row(node, not trained.isdisjoint(node.inputs))
+            for node in self.nodes
+            if node.inputs
         )
 
     def trained(self) -> frozenset[int]:
@@ -135,11 +202,12 @@ class Graph:
         """The shapes a node reads."""
         return tuple(self.nodes[index].shape for index in node.inputs)
 
-    def choices(self, index: int) -> int:
-        """How many whole numbers from 0 a node's output may be to its readers; 0 for any number."""
-        return min((found for found in self._choices(index) if found), default=0)
+    def choices(self, place: int) -> int:
+        """How many whole numbers from 0 an input may be to its readers; 0 for any number."""
+        return min((found for found in self._choices(place) if found), default=0)
 
-    def _choices(self, index: int) -> Iterator[int]:
+    def _choices(self, place: int) -> Iterator[int]:
+        index = [i for i, node in enumerate(self.nodes) if not node.inputs][place]
         for node in self.nodes:
             choices = OPERATIONS[node.operation].choices(node.layer) if node.inputs else ()
             yield from (
@@ -160,14 +228,18 @@ class Graph:
         )
 
 
-def build_graph(model: Model, loss: Loss, input_shape: Shape, target: Target) -> Graph:
+def build_graph(model: Model, loss: Loss, inputs: InputShapes, target: Target) -> Graph:
     """The model as a graph for rows of this shape; raises ModelError with every fault found."""
-    faults = check_model(model, loss)
-    if any(fault.field == "model.layers" for fault in faults):
+    named = inputs if isinstance(inputs, Mapping) else {}
+    faults = check_model(model, loss, tuple(named))
+    if has_no_order(faults):
         raise ModelError(faults)
-    builder = _Builder(input_shape)
-    builder.add_layers(model.layers, 0, "model", "")
-    graph = Graph(tuple(builder.nodes), loss, target)
+    builder = _Builder()
+    if model.nodes:
+        builder.add_nodes(model, named)
+    else:
+        builder.add_chain(model, _only(inputs))
+    graph = Graph(builder.finished(), loss, target)
     faults = (
         *faults,
         *builder.faults,
@@ -180,65 +252,117 @@ def build_graph(model: Model, loss: Loss, input_shape: Shape, target: Target) ->
     return graph
 
 
+def _only(inputs: InputShapes) -> Shape:
+    if not isinstance(inputs, Mapping):
+        return inputs
+    (shape,) = inputs.values()
+    return shape
+
+
 class _Builder:
     """Nodes and faults as they are found, layer by layer."""
 
-    def __init__(self, input_shape: Shape) -> None:
-        self.nodes = [Node("input", None, (), input_shape, "data")]
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
         self.faults: list[Fault] = []
         self._offset = 0
         self._mask: int | None = None
+        self._buffer_offset = 0
 
-    def add_layers(self, layers: tuple[Layer, ...], source: int, path: str, name: str) -> int:
-        """Chain the layers to the node source; returns the node they end in."""
+    def finished(self) -> tuple[Node, ...]:
+        """The nodes, their buffers placed behind all parameters."""
+        return tuple(replace(node, buffers=self._placed(node.buffers)) for node in self.nodes)
+
+    def _placed(self, buffers: tuple[Buffer, ...]) -> tuple[Buffer, ...]:
+        return tuple(replace(buffer, offset=self._offset + buffer.offset) for buffer in buffers)
+
+    def add_chain(self, model: Model, input_shape: Shape) -> None:
+        """The data, and the layers one after the other."""
+        self.nodes.append(Node("input", None, (), input_shape, "data", 0))
+        self._add_layers(model.layers, (0,), "model", "layers.")
+
+    def add_nodes(self, model: Model, inputs: Mapping[str, Shape]) -> None:
+        """The data's arrays, and the model's nodes in an order in which they can be computed."""
+        ends: dict[str, int] = {}
+        for name, shape in inputs.items():
+            ends[name] = len(self.nodes)
+            self.nodes.append(Node("input", None, (), shape, f"data.{name}", ends[name]))
+        for place in order(model):
+            node = model.nodes[place]
+            sources = tuple(ends[name] for name in node.inputs)
+            path = f"model.nodes[{place}]"
+            ends[node.name] = self._add_layers(node.layers, sources, path, f"{node.name}.")
+
+    def _add_layers(
+        self, layers: tuple[Layer, ...], sources: tuple[int, ...], path: str, name: str
+    ) -> int:
+        """Chain the layers to the nodes sources; returns the node they end in."""
         for index, layer in enumerate(layers):
             inner_path = f"{path}.layers[{index}].{WORDS[type(layer)]}"
-            inner_name = f"{name}layers.{index}."
-            source = self._add_layer(layer, source, inner_path, inner_name)
-        return source
+            sources = (self._add_layer(layer, sources, inner_path, f"{name}{index}."),)
+        return sources[0]
 
-    def _add_layer(self, layer: Layer, source: int, path: str, name: str) -> int:
+    def _add_layer(self, layer: Layer, sources: tuple[int, ...], path: str, name: str) -> int:
+        word = WORDS[type(layer)]
+        sources = self._as_many(sources, word, path)
         match layer:
             case Residual():
-                end = self.add_layers(layer.layers, source, path, name)
-                return self._add_node("add", layer, (source, end), path, name)
+                end = self._add_layers(layer.layers, sources, path, f"{name}layers.")
+                return self._add_node("add", layer, (*sources, end), path, name)
             case TransformerBlock():
-                return self._add_block(layer, source, path, name)
+                return self._add_block(layer, sources, path, name)
             case Attention():
-                return self._add_attention(layer, source, path, name, path)
+                return self._add_attention(layer, sources, path, name, path)
             case Embedding(padding_index=int()):
-                self._mask = self._add_node("padding_mask", layer, (source,), path, name)
-        return self._add_node(WORDS[type(layer)], layer, (source,), path, name)
+                self._mask = self._add_node("padding_mask", layer, sources, path, name)
+        return self._add_node(word, layer, sources, path, name)
 
-    def _add_block(self, layer: TransformerBlock, source: int, path: str, name: str) -> int:
+    def _as_many(self, sources: tuple[int, ...], word: str, path: str) -> tuple[int, ...]:
+        """The sources, or as many of them as the layer takes and one more fault."""
+        least, most = _arity(word)
+        if len(sources) < least:
+            self.faults.append(Fault(path, _TOO_FEW.format(word, least)))
+        if len(sources) > most:
+            takes = "1 input" if most == 1 else f"at most {most} inputs"
+            self.faults.append(Fault(path, _TOO_MANY.format(word, takes, len(sources))))
+        return sources[:most]
+
+    def _add_block(
+        self, layer: TransformerBlock, sources: tuple[int, ...], path: str, name: str
+    ) -> int:
+        source, *masks = sources
         shape = self.nodes[source].shape
         for branch in branches(layer, shape[-1] if shape else UNKNOWN):
             end = source
             for part in branch:
-                end = self._add_part(part, end, path, name, path)
+                inputs = (end, *masks) if isinstance(part.layer, Attention) else (end,)
+                end = self._add_part(part, inputs, path, name, path)
             inner = Residual(tuple(part.layer for part in branch))
             source = self._add_node("add", inner, (source, end), f"{path}.residual", name)
         return source
 
-    def _add_part(self, part: Part, source: int, path: str, name: str, blamed: str) -> int:
+    def _add_part(
+        self, part: Part, sources: tuple[int, ...], path: str, name: str, blamed: str
+    ) -> int:
         inside, prefix = f"{path}.{part.word}", name + part.name
         if isinstance(part.layer, Attention):
-            return self._add_attention(part.layer, source, inside, prefix, blamed)
-        word = WORDS[type(part.layer)]
-        return self._add_node(word, part.layer, (source,), inside, prefix, blamed)
+            return self._add_attention(part.layer, sources, inside, prefix, blamed)
+        return self._add_node(WORDS[type(part.layer)], part.layer, sources, inside, prefix, blamed)
 
     def _add_attention(
-        self, layer: Attention, source: int, path: str, name: str, blamed: str
+        self, layer: Attention, sources: tuple[int, ...], path: str, name: str, blamed: str
     ) -> int:
+        source, *masks = sources
+        shape = self.nodes[source].shape
         try:
-            before, after = projections(layer, self.nodes[source].shape)
+            before, after = projections(layer, shape)
         except ShapeMismatch as mismatch:
             self._blame(mismatch, blamed)
             return source
-        inner = self._add_part(before, source, path, name, blamed)
-        inputs = (inner, *self._masks(self.nodes[source].shape))
+        inner = self._add_part(before, (source,), path, name, blamed)
+        inputs = (inner, *(masks or self._masks(shape)))
         mixed = self._add_node("attention", layer, inputs, path, name, blamed)
-        return self._add_part(after, mixed, path, name, blamed)
+        return self._add_part(after, (mixed,), path, name, blamed)
 
     def _masks(self, shape: Shape) -> tuple[int, ...]:
         """The mask of padding that fits rows of this shape."""
@@ -263,13 +387,15 @@ class _Builder:
         shapes = tuple(self.nodes[index].shape for index in inputs)
         try:
             shape = rules.shape(layer, shapes)
-            weights = rules.weights(layer, shapes)
+            weights, means = rules.weights(layer, shapes), rules.buffers(layer, shapes)
         except ShapeMismatch as mismatch:
             self._blame(mismatch, blamed or path)
-            shape, weights = mismatch.assumed, ()
+            shape, weights, means = mismatch.assumed, (), ()
         parameters = tuple(self._parameter(weight, name) for weight in weights)
-        self.nodes.append(Node(operation, layer, inputs, shape, path, parameters))
-        return len(self.nodes) - 1
+        buffers = tuple(self._buffer(mean, name) for mean in means)
+        number = len(self.nodes)
+        self.nodes.append(Node(operation, layer, inputs, shape, path, number, parameters, buffers))
+        return number
 
     def _parameter(self, weight: Weights, name: str) -> Parameter:
         offset, self._offset = self._offset, self._offset + size(weight.shape)
@@ -281,6 +407,24 @@ class _Builder:
             weight.fan_out,
             offset,
         )
+
+    def _buffer(self, mean: RunningMean, name: str) -> Buffer:
+        offset, self._buffer_offset = self._buffer_offset, self._buffer_offset + size(mean.shape)
+        return Buffer(name + mean.name, mean.shape, mean.initializer, mean.momentum, offset)
+
+
+def _arity(word: str) -> tuple[int, int]:
+    """The least and the largest number of inputs of a layer."""
+    if word == "transformer_block":
+        return OPERATIONS["attention"].arity
+    return OPERATIONS[word].arity if word in OPERATIONS else (1, 1)
+
+
+_TOO_FEW = (
+    "{0} takes {1} inputs or more, gets 1: put it first in a node of model.nodes that names them, "
+    "or remove it."
+)
+_TOO_MANY = "{0} takes {1}, the node has {2}: begin its layers with concat or add."
 
 
 def _check_tokens(graph: Graph) -> Iterator[Fault]:

@@ -22,7 +22,7 @@ from gradloom.worker.engine.dropout import DROPOUT
 from gradloom.worker.engine.embedding import EMBEDDING, PADDING_MASK, POSITIONS
 from gradloom.worker.engine.normalization import GROUP_NORM, LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.operation import Operation
-from gradloom.worker.engine.structure import ADD, FLATTEN
+from gradloom.worker.engine.structure import ADD, CONCAT, FLATTEN, RESHAPE
 
 # Any: each row takes its own layer's description.
 Operations = Mapping[str, Operation[Any]]
@@ -50,4 +50,6 @@ OPERATIONS: Operations = {
     "padding_mask": PADDING_MASK,
     "positions": POSITIONS,
     "attention": ATTENTION,
+    "reshape": RESHAPE,
+    "concat": CONCAT,
 }

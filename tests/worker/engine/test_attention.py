@@ -46,6 +46,8 @@ def called(layer: Attention, qkv: Array, mask: Array | None) -> Call[Attention]:
         output_gradient=np.zeros_like(output),
         input_gradients=tuple(map(np.zeros_like, inputs)),
         parameter_gradients=(),
+        buffers=(),
+        buffer_sums=(),
     )
 
 
