@@ -72,6 +72,7 @@ NUMBERS = {
     bool: st.booleans(),
     int | None: st.none() | INT32,
     tuple[float, ...]: st.lists(NUMBER, **SEVERAL).map(tuple),
+    tuple[int, ...]: st.lists(INT32, **SEVERAL).map(tuple),
 }
 PLAIN_LAYERS = st.one_of(
     *(

@@ -187,7 +187,8 @@ class _Builder:
             shape = rules.shape(layer, shapes)
             weights = rules.weights(layer, shapes)
         except ShapeMismatch as mismatch:
-            self.faults.append(Fault(path, mismatch.sentence))
+            field = f"{path}.{mismatch.field}" if mismatch.field else path
+            self.faults.append(Fault(field, mismatch.sentence))
             shape, weights = mismatch.assumed, ()
         parameters = tuple(self._parameter(weight, name) for weight in weights)
         self.nodes.append(Node(operation, layer, inputs, shape, path, parameters))
