@@ -16,6 +16,7 @@ from gradloom.worker.engine.activations import (
     SOFTPLUS,
     TANH,
 )
+from gradloom.worker.engine.batch_normalization import BATCH_NORM
 from gradloom.worker.engine.convolution import CONV1D, CONV2D
 from gradloom.worker.engine.dense import DENSE
 from gradloom.worker.engine.dropout import DROPOUT
@@ -29,7 +30,7 @@ from gradloom.worker.engine.pooling import (
     MAX_POOL1D,
     MAX_POOL2D,
 )
-from gradloom.worker.engine.structure import ADD, FLATTEN
+from gradloom.worker.engine.structure import ADD, CONCAT, FLATTEN, RESHAPE
 
 # Any: each row takes its own layer's description.
 Operations = Mapping[str, Operation[Any]]
@@ -61,4 +62,7 @@ OPERATIONS: Operations = {
     "average_pool2d": AVERAGE_POOL2D,
     "global_average_pool": GLOBAL_AVERAGE_POOL,
     "global_max_pool": GLOBAL_MAX_POOL,
+    "batch_norm": BATCH_NORM,
+    "reshape": RESHAPE,
+    "concat": CONCAT,
 }

@@ -230,6 +230,34 @@ class GlobalMaxPool:
     """The largest number over all axes but the last."""
 
 
+class Reshape:
+    """The same numbers in another shape; one axis may be -1, whatever is left."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """Several inputs side by side along the last axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """The sum of several inputs of one shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """weight (x - mean) / √(variance + epsilon) + bias, each channel over the rows of a shard.
+
+    In evaluation the running mean and variance stand for the shard's; after a step each is
+    (1 - momentum) × itself + momentum × that of the batch (Ioffe and Szegedy, 2015).
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+
 Layer = (
     Dense
     | Relu
@@ -257,6 +285,10 @@ Layer = (
     | AveragePool2d
     | GlobalAveragePool
     | GlobalMaxPool
+    | BatchNorm
+    | Reshape
+    | Concat
+    | Add
 )
 
 # The word a job file uses for each layer.
@@ -287,14 +319,32 @@ LAYERS: dict[str, type[Layer]] = {
     "average_pool2d": AveragePool2d,
     "global_average_pool": GlobalAveragePool,
     "global_max_pool": GlobalMaxPool,
+    "batch_norm": BatchNorm,
+    "reshape": Reshape,
+    "concat": Concat,
+    "add": Add,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """Layers, each fed by the one before."""
+class ModelNode:
+    """Layers with a name: the first reads all inputs, each other the layer before it.
 
+    Inputs are names of the data's arrays or of other nodes.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
     layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss."""
+
+    layers: tuple[Layer, ...] = ()
+    nodes: tuple[ModelNode, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
