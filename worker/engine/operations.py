@@ -18,6 +18,8 @@ from gradloom.worker.engine.activations import (
 )
 from gradloom.worker.engine.dense import DENSE
 from gradloom.worker.engine.dropout import DROPOUT
+from gradloom.worker.engine.gru import GRU
+from gradloom.worker.engine.lstm import LSTM
 from gradloom.worker.engine.normalization import GROUP_NORM, LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.operation import Operation
 from gradloom.worker.engine.structure import ADD, FLATTEN
@@ -44,4 +46,6 @@ OPERATIONS: Operations = {
     "layer_norm": LAYER_NORM,
     "rms_norm": RMS_NORM,
     "group_norm": GROUP_NORM,
+    "lstm": LSTM,
+    "gru": GRU,
 }

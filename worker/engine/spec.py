@@ -148,6 +148,33 @@ class GroupNorm:
     epsilon: float = 1e-5
 
 
+@dataclass(frozen=True, slots=True)
+class Lstm:
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of (T, C).
+
+    Gates, order and names of the weights are PyTorch's. Puts out the state after the last step,
+    (units,), or with return_sequences that after every step, (T, units). Bidirectional, a second
+    set of weights reads from the last step to the first, and its states follow on the last axis.
+    """
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
+
+
+@dataclass(frozen=True, slots=True)
+class Gru:
+    """Gated recurrent unit (Cho et al., 2014) in PyTorch's form; the rest is as in Lstm."""
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
+
+
 Layer = (
     Dense
     | Relu
@@ -167,6 +194,8 @@ Layer = (
     | LayerNorm
     | RmsNorm
     | GroupNorm
+    | Lstm
+    | Gru
 )
 
 # The word a job file uses for each layer.
@@ -189,6 +218,8 @@ LAYERS: dict[str, type[Layer]] = {
     "layer_norm": LayerNorm,
     "rms_norm": RmsNorm,
     "group_norm": GroupNorm,
+    "lstm": Lstm,
+    "gru": Gru,
 }
 
 

@@ -362,6 +362,8 @@ class Layer(_message.Message):
     LAYER_NORM_FIELD_NUMBER: _builtins.int
     RMS_NORM_FIELD_NUMBER: _builtins.int
     GROUP_NORM_FIELD_NUMBER: _builtins.int
+    LSTM_FIELD_NUMBER: _builtins.int
+    GRU_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dense(self) -> Global___Dense:
         """Fully connected."""
@@ -434,6 +436,14 @@ class Layer(_message.Message):
     def group_norm(self) -> Global___GroupNorm:
         """Brings groups of channels, the last axis, to mean 0 and variance 1."""
 
+    @_builtins.property
+    def lstm(self) -> Global___Lstm:
+        """Reads a sequence step by step with a long short-term memory."""
+
+    @_builtins.property
+    def gru(self) -> Global___Gru:
+        """Reads a sequence step by step with gated recurrent units."""
+
     def __init__(
         self,
         *,
@@ -455,12 +465,14 @@ class Layer(_message.Message):
         layer_norm: Global___LayerNorm | None = ...,
         rms_norm: Global___RmsNorm | None = ...,
         group_norm: Global___GroupNorm | None = ...,
+        lstm: Global___Lstm | None = ...,
+        gru: Global___Gru | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "relu", b"relu", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "relu", b"relu", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "relu", b"relu", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "relu", b"relu", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm", "lstm", "gru"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -848,6 +860,105 @@ class GroupNorm(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
 
 Global___GroupNorm: _TypeAlias = GroupNorm  # noqa: Y015
+
+@_typing.final
+class Lstm(_message.Message):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of a sequence (T, C),
+    with the gates and the weights of PyTorch, whose order is input, forget, cell, output. It begins
+    with a state of zeros.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    units: _builtins.int
+    """Required. Width of the state, 1 to 65,536."""
+    return_sequences: _builtins.bool
+    """Whether the state after every step is put out, shape (T, units), instead of that after the
+    last one alone, shape (units,).
+    """
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads the steps from the last to the first as well; its states
+    follow on the last axis, which is then 2 × units long. What it says alone is its state after
+    the first step.
+    """
+    bias: _builtins.bool
+    """Whether biases are added. True where left out; they begin at 0."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin, the fans being those of one gate. INITIALIZER_GLOROT_UNIFORM where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        units: _builtins.int = ...,
+        return_sequences: _builtins.bool = ...,
+        bidirectional: _builtins.bool = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bidirectional", b"bidirectional", "initializer", b"initializer", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+
+Global___Lstm: _TypeAlias = Lstm  # noqa: Y015
+
+@_typing.final
+class Gru(_message.Message):
+    """Gated recurrent unit (Cho et al., 2014) over the steps of a sequence (T, C), with the gates and
+    the weights of PyTorch, whose order is reset, update, new. It begins with a state of zeros.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    units: _builtins.int
+    """Required. Width of the state, 1 to 65,536."""
+    return_sequences: _builtins.bool
+    """Whether the state after every step is put out, shape (T, units), instead of that after the
+    last one alone, shape (units,).
+    """
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads the steps from the last to the first as well; its states
+    follow on the last axis, which is then 2 × units long. What it says alone is its state after
+    the first step.
+    """
+    bias: _builtins.bool
+    """Whether biases are added. True where left out; they begin at 0."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin, the fans being those of one gate. INITIALIZER_GLOROT_UNIFORM where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        units: _builtins.int = ...,
+        return_sequences: _builtins.bool = ...,
+        bidirectional: _builtins.bool = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bidirectional", b"bidirectional", "initializer", b"initializer", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+
+Global___Gru: _TypeAlias = Gru  # noqa: Y015
 
 @_typing.final
 class LossSpec(_message.Message):

@@ -21,10 +21,12 @@ from gradloom.worker.engine.spec import (
     Gelu,
     GeluApproximation,
     GroupNorm,
+    Gru,
     Hardswish,
     Layer,
     LayerNorm,
     LeakyRelu,
+    Lstm,
     MeanSquaredError,
     Model,
     Relu,
@@ -62,6 +64,8 @@ CHECKS: dict[str, tuple[Layer, ...]] = {
     "layer_norm": (LayerNorm(), LayerNorm(0.1)),
     "rms_norm": (RmsNorm(), RmsNorm(0.1)),
     "group_norm": (GroupNorm(1), GroupNorm(1, 0.1)),
+    "lstm": (Lstm(3), Lstm(1, return_sequences=True, bias=False), Lstm(2, True, True)),
+    "gru": (Gru(3), Gru(1, return_sequences=True, bias=False), Gru(2, True, True)),
 }
 
 
@@ -79,6 +83,9 @@ def alone(layer: Layer, shape: Shape) -> Graph:
     """The layer as a whole model, held to numbers of its output's shape."""
     output = OPERATIONS["flatten"].shape(Flatten(), (shape,)) if layer == Flatten() else shape
     output = (*shape[:-1], layer.units) if isinstance(layer, Dense) else output
+    if isinstance(layer, Lstm | Gru):
+        shape = (*shape, 2)[:2]
+        output = OPERATIONS["lstm"].shape(layer, (shape,))
     target = Target("numbers", shape=output)
     return build_graph(Model((layer,)), MeanSquaredError(), shape, target)
 
