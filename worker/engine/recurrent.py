@@ -224,9 +224,19 @@ def _directions(
     for number in range(count):
         gates_NTG, hidden_NTU, *others = call.saved[number * kept : (number + 1) * kept]
         own = slice(number * parameters, (number + 1) * parameters)
-        first = number * call.layer.units
-        scratch = call.scratch[:5]
-        direction = Direction(gates_NTG, hidden_NTU, tuple(others), *scratch, output_NSU, first)
+        recurrent, work, state, carry, bias, *_ = call.scratch
+        direction = Direction(
+            gates_NTG=gates_NTG,
+            hidden_NTU=hidden_NTU,
+            kept_NTU=tuple(others),
+            recurrent_NG=recurrent,
+            work_NG=work,
+            state_NU=state,
+            carry_NU=carry,
+            bias_B=bias,
+            output_NSU=output_NSU,
+            first=number * call.layer.units,
+        )
         yield direction, call.parameters[own], call.parameter_gradients[own]
 
 

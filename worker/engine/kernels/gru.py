@@ -12,7 +12,7 @@ from dataclasses import replace
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.gru import CELL
 from gradloom.worker.engine.kernels.compiler import kernel
-from gradloom.worker.engine.kernels.squashing import sigmoid, tanh
+from gradloom.worker.engine.kernels.squashing import add_and_squash, tanh
 from gradloom.worker.engine.recurrent import Direction, Step, operation
 
 
@@ -34,12 +34,13 @@ def _forward_kernel(
     for row in range(N):
         g, s = gates_NTG[row, step], sums_NG[row]
         kept, h, new = kept_NTU[row, step], hidden_NTU[row, step], state_NU[row]
-        for u in range(2 * U):
-            g[u] = sigmoid(g[u] + s[u] + bias_B[u])
+        # Slices, since a loop that begins elsewhere than at 0 does not vectorise.
+        n_U, n_bias, state_bias = g[2 * U :], bias_B[2 * U : 3 * U], bias_B[3 * U :]
+        add_and_squash(g[: 2 * U], s[: 2 * U], bias_B[: 2 * U])
         for u in range(U):
-            kept[u] = s[2 * U + u] + bias_B[3 * U + u]
+            kept[u] = s[2 * U + u] + state_bias[u]
         for u in range(U):
-            g[2 * U + u] = tanh(g[2 * U + u] + bias_B[2 * U + u] + g[u] * kept[u])
+            n_U[u] = tanh(n_U[u] + n_bias[u] + g[u] * kept[u])
         for u in range(U):
             n = g[2 * U + u]
             new[u] = n + g[U + u] * (h[u] - n)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.kernels.compiler import kernel
-from gradloom.worker.engine.kernels.squashing import sigmoid, tanh
+from gradloom.worker.engine.kernels.squashing import add_and_squash, tanh
 from gradloom.worker.engine.lstm import CELL
 from gradloom.worker.engine.recurrent import Direction, Step, operation
 
@@ -35,12 +35,12 @@ def _forward_kernel(
     for row in range(N):
         g, s = gates_NTG[row, step], sums_NG[row]
         c, squashed = cells_NTU[row, step], squashed_NTU[row, step]
-        for u in range(2 * U):
-            g[u] = sigmoid(g[u] + s[u] + bias_G[u])
-        for u in range(2 * U, 3 * U):
-            g[u] = tanh(g[u] + s[u] + bias_G[u])
-        for u in range(3 * U, 4 * U):
-            g[u] = sigmoid(g[u] + s[u] + bias_G[u])
+        # Slices, since a loop that begins elsewhere than at 0 does not vectorise.
+        new, new_sum, new_bias = g[2 * U : 3 * U], s[2 * U : 3 * U], bias_G[2 * U : 3 * U]
+        add_and_squash(g[: 2 * U], s[: 2 * U], bias_G[: 2 * U])
+        add_and_squash(g[3 * U :], s[3 * U :], bias_G[3 * U :])
+        for u in range(U):
+            new[u] = tanh(new[u] + new_sum[u] + new_bias[u])
         if before >= 0:
             last = cells_NTU[row, before]
             for u in range(U):

@@ -1,4 +1,4 @@
-"""Sigmoid and hyperbolic tangent of one number as polynomials, so that loops vectorise.
+"""Sigmoid and hyperbolic tangent as polynomials, so that loops over them vectorise.
 
 To the same bits on every CPU, exact to a rounding or two of float32 or float64, NaN where x is.
 """
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.kernels.compiler import kernel
 
 # Any: a NumPy scalar of float32 or float64, by which Numba compiles the function.
@@ -88,3 +89,10 @@ def tanh(x: Number) -> Number:
 def sigmoid(x: Number) -> Number:
     """1 / (1 + exp(-x)); below -80 what it is there, 2e-35."""
     return type(x)(1) / (type(x)(2) + _expm1(-x))
+
+
+@kernel
+def add_and_squash(x: Array, y: Array, z: Array) -> None:
+    """x = σ(x + y + z) for arrays of one axis."""
+    for i in range(len(x)):
+        x[i] = sigmoid(x[i] + y[i] + z[i])
