@@ -256,6 +256,30 @@ class BatchNorm:
 
     momentum: float = 0.1
     epsilon: float = 1e-5
+class Lstm:
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of (T, C).
+
+    Gates, order and names of the weights are PyTorch's. Puts out the state after the last step,
+    (units,), or with return_sequences that after every step, (T, units). Bidirectional, a second
+    set of weights reads from the last step to the first, and its states follow on the last axis.
+    """
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
+
+
+@dataclass(frozen=True, slots=True)
+class Gru:
+    """Gated recurrent unit (Cho et al., 2014) in PyTorch's form; the rest is as in Lstm."""
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
 
 
 Layer = (
@@ -289,6 +313,8 @@ Layer = (
     | Reshape
     | Concat
     | Add
+    | Lstm
+    | Gru
 )
 
 # The word a job file uses for each layer.
@@ -323,6 +349,8 @@ LAYERS: dict[str, type[Layer]] = {
     "reshape": Reshape,
     "concat": Concat,
     "add": Add,
+    "lstm": Lstm,
+    "gru": Gru,
 }
 
 

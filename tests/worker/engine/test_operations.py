@@ -33,12 +33,14 @@ from gradloom.worker.engine.spec import (
     GlobalAveragePool,
     GlobalMaxPool,
     GroupNorm,
+    Gru,
     Hardswish,
     Layer,
     LayerNorm,
     LeakyRelu,
     MaxPool1d,
     MaxPool2d,
+    Lstm,
     MeanSquaredError,
     Model,
     ModelNode,
@@ -96,6 +98,8 @@ CHECKS: dict[str, tuple[Layer, ...]] = {
     "global_max_pool": (GlobalMaxPool(),),
     "batch_norm": (BatchNorm(), BatchNorm(epsilon=0.1)),
     "reshape": (Reshape((-1,)), Reshape((-1, 1, 1))),
+    "lstm": (Lstm(3), Lstm(1, return_sequences=True, bias=False), Lstm(2, True, True)),
+    "gru": (Gru(3), Gru(1, return_sequences=True, bias=False), Gru(2, True, True)),
 }
 
 
@@ -145,6 +149,14 @@ def fitting(layer: Layer, shape: Shape) -> Shape:
         return (3, 4, *shape)[-WINDOW_AXES[type(layer)] - 1 :]
     pools_all = isinstance(layer, GlobalAveragePool | GlobalMaxPool)
     return (4, *shape) if pools_all and len(shape) == 1 else shape
+    """The layer as a whole model, held to numbers of its output's shape."""
+    output = OPERATIONS["flatten"].shape(Flatten(), (shape,)) if layer == Flatten() else shape
+    output = (*shape[:-1], layer.units) if isinstance(layer, Dense) else output
+    if isinstance(layer, Lstm | Gru):
+        shape = (*shape, 2)[:2]
+        output = OPERATIONS["lstm"].shape(layer, (shape,))
+    target = Target("numbers", shape=output)
+    return build_graph(Model((layer,)), MeanSquaredError(), shape, target)
 
 
 def worst(graph: Graph, rows: int = 3, seed: int = 0) -> float:
