@@ -46,11 +46,12 @@ def _same(left: int, right: int) -> bool:
     return left == right or UNKNOWN in (left, right)
 
 
-def nearest_divisors(part: int, whole: int) -> str:
-    """The divisors of a whole number on both sides of part, or the one there is: 4 or 8."""
-    below = max(n for n in range(1, min(part, whole) + 1) if whole % n == 0)
-    above = [n for n in range(part, whole + 1) if whole % n == 0][:1]
-    return " or ".join(map(str, (below, *above)))
+def divisors_near(number: int, whole: int) -> str:
+    """The divisors of a whole on both sides of a number, in words: 4 or 8."""
+    divisors = [divisor for divisor in range(1, whole + 1) if whole % divisor == 0]
+    below = [divisor for divisor in divisors if divisor <= number][-1:]
+    above = [divisor for divisor in divisors if divisor >= number][:1]
+    return " or ".join(map(str, dict.fromkeys((*below, *above))))
 
 
 def text(shape: Iterable[int]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gradloom.worker.engine.arrays import UNKNOWN, Shape, nearest_divisors, text
+from gradloom.worker.engine.arrays import UNKNOWN, Shape, divisors_near, text
 from gradloom.worker.engine.attention import kv_heads
 from gradloom.worker.engine.operation import ShapeMismatch
 from gradloom.worker.engine.spec import (
@@ -104,7 +104,7 @@ def _check(layer: Attention, shape: Shape) -> None:
         if whole % part:
             subject = f"{whole} heads are" if field == "kv_heads" else f"{whole} is"
             sentence = f"{subject} not divisible by {part} {field}: "
-            raise ShapeMismatch(sentence + f"use {nearest_divisors(part, whole)}.", shape, field)
+            raise ShapeMismatch(sentence + f"use {divisors_near(part, whole)}.", shape, field)
     _check_pairs(layer, shape)
 
 

@@ -209,7 +209,7 @@ class Graph:
     def _choices(self, place: int) -> Iterator[int]:
         index = [i for i, node in enumerate(self.nodes) if not node.inputs][place]
         for node in self.nodes:
-            choices = OPERATIONS[node.operation].choices(node.layer) if node.inputs else ()
+            choices = _choices_of(node) if node.inputs else ()
             yield from (
                 count
                 for source, count in zip(node.inputs, choices, strict=False)
@@ -411,6 +411,15 @@ class _Builder:
     def _buffer(self, mean: RunningMean, name: str) -> Buffer:
         offset, self._buffer_offset = self._buffer_offset, self._buffer_offset + size(mean.shape)
         return Buffer(name + mean.name, mean.shape, mean.initializer, mean.momentum, offset)
+
+
+def _choices_of(node: Node) -> tuple[int, ...]:
+    """Those of the operation, or of the first of a chain, which reads what the chain reads."""
+    layer = node.layer
+    while isinstance(layer, Fused):
+        layer = layer.layers[0]
+    word = node.operation if layer is node.layer else WORDS.get(type(layer), "")
+    return OPERATIONS[word].choices(layer) if word in OPERATIONS else ()
 
 
 def _arity(word: str) -> tuple[int, int]:

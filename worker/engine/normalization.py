@@ -12,15 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradloom.worker.engine.arrays import (
-    UNKNOWN,
-    Array,
-    Buffer,
-    Shape,
-    nearest_divisors,
-    size,
-    text,
-)
+from gradloom.worker.engine.arrays import UNKNOWN, Array, Buffer, Shape, divisors_near, size, text
 from gradloom.worker.engine.operation import (
     Call,
     Flops,
@@ -53,7 +45,7 @@ def _check_groups(groups: int, shape: Shape) -> None:
     channels = shape[-1]
     if groups > 0 and channels != UNKNOWN and channels % groups:
         sentence = f"{channels} channels of {text(shape)} are not divisible by {groups} groups: "
-        raise ShapeMismatch(sentence + f"use {nearest_divisors(groups, channels)}.", shape)
+        raise ShapeMismatch(sentence + f"use {divisors_near(groups, channels)}.", shape)
 
 
 def _weights(layer: Norm, inputs: Shapes) -> tuple[Weights, ...]:

@@ -20,7 +20,7 @@ Shapes = tuple[Shape, ...]
 class ShapeMismatch(ValueError):
     """Inputs an operation cannot take: a sentence for the user, and the shape to go on with.
 
-    field is the layer's field to change, if it is one.
+    The field is the layer's that is to blame, where it is one alone.
     """
 
     def __init__(self, sentence: str, assumed: Shape, field: str = "") -> None:
@@ -143,8 +143,8 @@ class Operation(Generic[L]):
     arrays of the forward pass, beside saved, that vjp reads.
 
     A rowwise operation makes a row's output and input gradient of that row alone, to the same
-    bits whatever rows stand beside it, so that several shards may share a call; its vjp goes
-    towards the inputs only and vjp_parameters, shard by shard, towards the parameters. That a
+    bits whatever rows stand beside it, so that several shards may share a call; vjp_parameters
+    goes, shard by shard, towards the parameters, and after it vjp towards the inputs only. That a
     matrix product is rowwise depends on where shards begin, so a plan that joins them checks it.
 
     choices are, for each of the first inputs, how many whole numbers from 0 it may be; 0 for any
