@@ -42,7 +42,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a plan owns: slots by array name, input, target, and the parameters' views.
+    """What a plan owns: slots by array name, inputs, target, and the parameters' views.
 
     workspaces are the scratch arrays that do not grow with the rows, by their place; registers
     are flat gradients.
@@ -51,7 +51,7 @@ class Memory:
     slots: Mapping[Name, Array]
     workspaces: Mapping[int, Array]
     dtype: type[np.generic]
-    inputs: Array
+    inputs: tuple[Array, ...]
     target: Array
     registers: Array
 
@@ -203,10 +203,10 @@ class _Views:
     def loss(self, span: Span) -> LossCall[Any]:
         last = len(self._graph.nodes) - 1
         outputs = size(self._graph.output_shape)
-        scratch = RULES[type(self._graph.loss)].scratch(outputs)
+        scratch = RULES[type(self._graph.loss)].scratch(outputs, self._graph.target)
         return LossCall(
             loss=self._graph.loss,
-            row_numbers=np.arange(span.rows),
+            label_numbers=np.arange(span.rows * size(self._graph.target.shape)),
             output=self.output(last, span),
             target=self._memory.target[span.slice],
             scratch=self._buffers("scratch", 0, scratch, span),
@@ -215,7 +215,7 @@ class _Views:
 
     def output(self, index: int, span: Span) -> Array:
         if not self._graph.nodes[index].inputs:
-            return self._memory.inputs[span.slice]
+            return self._memory.inputs[index][span.slice]
         return self._array(Name("output", index), self._graph.nodes[index].shape, span)
 
     def gradient(self, index: int, span: Span) -> Array:

@@ -25,6 +25,7 @@ class Initializer(StrEnum):
     GLOROT_UNIFORM = "glorot_uniform"
     ZEROS = "zeros"
     ONES = "ones"
+    NORMAL = "normal"
 
 
 class GeluApproximation(StrEnum):
@@ -32,6 +33,16 @@ class GeluApproximation(StrEnum):
 
     NONE = "none"
     TANH = "tanh"
+
+
+class Padding(StrEnum):
+    """How many zeros stand around an input, where they are not counted out.
+
+    SAME gives ceil(input / stride) outputs, the odd zero at the end, as ONNX's SAME_UPPER.
+    """
+
+    VALID = "valid"
+    SAME = "same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +159,204 @@ class GroupNorm:
     epsilon: float = 1e-5
 
 
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A trained vector for each token; (T,) token numbers from 0 become (T, width).
+
+    Positions that hold padding_index are padding: attention that follows does not look at them.
+    """
+
+    size: int
+    width: int
+    padding_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """x + a trained vector for each of at most so many positions."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Multi-head self-attention over (T, width) (Vaswani et al., 2017).
+
+    Heads share keys and values in groups where there are fewer kv_heads (Ainslie et al., 2023).
+    Rotary turns queries and keys by their position (Su et al., 2021). An optional second input of
+    shape (T,) is 0 where a position is padding, which is not looked at.
+    """
+
+    heads: int
+    kv_heads: int | None = None
+    causal: bool = False
+    rotary: bool = False
+    bias: bool = True
+
+
+class BlockActivation(StrEnum):
+    """What a transformer block bends its hidden layer with."""
+
+    GELU_TANH = "gelu_tanh"
+    GELU = "gelu"
+    RELU = "relu"
+    SILU = "silu"
+
+
+class BlockNorm(StrEnum):
+    """What a transformer block begins its branches with."""
+
+    LAYER_NORM = "layer_norm"
+    RMS_NORM = "rms_norm"
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerBlock:
+    """x + attention(norm(x)), then x + dense(activation(dense(norm(x)))); pre-norm.
+
+    hidden is the width of the first dense layer, four times that of x where left out. Dropout
+    ends both branches.
+    """
+
+    heads: int
+    kv_heads: int | None = None
+    causal: bool = False
+    rotary: bool = False
+    hidden: int | None = None
+    activation: BlockActivation = BlockActivation.GELU_TANH
+    norm: BlockNorm = BlockNorm.LAYER_NORM
+    dropout: float = 0.0
+    bias: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """Sums of windows times weights (filters, channels / groups, *kernel); channels come last.
+
+    One number of kernel, stride, pads or dilation stands for all axes. pads are zeros on both
+    sides of an axis, in place of padding.
+    """
+
+    filters: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...] = ()
+    padding: Padding = Padding.VALID
+    pads: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+    bias: bool = True
+    initializer: Initializer = Initializer.HE_NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Conv1d(Convolution):
+    """A convolution of (length, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2d(Convolution):
+    """A convolution of (height, width, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One number for each window and channel; windows do not overlap where stride is left out.
+
+    One number of size, stride or pads stands for all axes. Padding is never part of a window.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...] = ()
+    padding: Padding = Padding.VALID
+    pads: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool1d(Pool):
+    """The largest number of each window of (length, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool2d(Pool):
+    """The largest number of each window of (height, width, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePool1d(Pool):
+    """The mean of each window of (length, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePool2d(Pool):
+    """The mean of each window of (height, width, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAveragePool:
+    """The mean over all axes but the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalMaxPool:
+    """The largest number over all axes but the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """The same numbers in another shape; one axis may be -1, whatever is left."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """Several inputs side by side along the last axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """The sum of several inputs of one shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """weight (x - mean) / √(variance + epsilon) + bias, each channel over the rows of a shard.
+
+    In evaluation the running mean and variance stand for the shard's; after a step each is
+    (1 - momentum) × itself + momentum × that of the batch (Ioffe and Szegedy, 2015).
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Lstm:
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of (T, C).
+
+    Gates, order and names of the weights are PyTorch's. Puts out the state after the last step,
+    (units,), or with return_sequences that after every step, (T, units). Bidirectional, a second
+    set of weights reads from the last step to the first, and its states follow on the last axis.
+    """
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
+
+
+@dataclass(frozen=True, slots=True)
+class Gru:
+    """Gated recurrent unit (Cho et al., 2014) in PyTorch's form; the rest is as in Lstm."""
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
+
+
 Layer = (
     Dense
     | Relu
@@ -167,6 +376,24 @@ Layer = (
     | LayerNorm
     | RmsNorm
     | GroupNorm
+    | Embedding
+    | Positions
+    | Attention
+    | TransformerBlock
+    | Conv1d
+    | Conv2d
+    | MaxPool1d
+    | MaxPool2d
+    | AveragePool1d
+    | AveragePool2d
+    | GlobalAveragePool
+    | GlobalMaxPool
+    | BatchNorm
+    | Reshape
+    | Concat
+    | Add
+    | Lstm
+    | Gru
 )
 
 # The word a job file uses for each layer.
@@ -189,6 +416,24 @@ LAYERS: dict[str, type[Layer]] = {
     "layer_norm": LayerNorm,
     "rms_norm": RmsNorm,
     "group_norm": GroupNorm,
+    "embedding": Embedding,
+    "positions": Positions,
+    "attention": Attention,
+    "transformer_block": TransformerBlock,
+    "conv1d": Conv1d,
+    "conv2d": Conv2d,
+    "max_pool1d": MaxPool1d,
+    "max_pool2d": MaxPool2d,
+    "average_pool1d": AveragePool1d,
+    "average_pool2d": AveragePool2d,
+    "global_average_pool": GlobalAveragePool,
+    "global_max_pool": GlobalMaxPool,
+    "batch_norm": BatchNorm,
+    "reshape": Reshape,
+    "concat": Concat,
+    "add": Add,
+    "lstm": Lstm,
+    "gru": Gru,
 }
 
 
@@ -200,16 +445,33 @@ class InitialWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """Layers, each fed by the one before."""
+class ModelNode:
+    """Layers with a name: the first reads all inputs, each other the layer before it.
 
+    Inputs are names of the data's arrays or of other nodes.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
     layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss."""
+
+    layers: tuple[Layer, ...] = ()
+    nodes: tuple[ModelNode, ...] = ()
+    outputs: tuple[str, ...] = ()
     initial_weights: InitialWeights | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a row's answer is: one of so many classes, or numbers of a shape (rows not counted)."""
+    """What a row's answer is: labels of so many classes, or numbers; shape leaves out the rows.
+
+    Labels of shape (T,) are one for each of T positions, () is one a row.
+    """
 
     kind: Literal["labels", "numbers"]
     classes: int = 0

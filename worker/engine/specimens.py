@@ -11,13 +11,24 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Attention,
+    AveragePool1d,
+    AveragePool2d,
+    BatchNorm,
     BinaryCrossEntropy,
+    BlockActivation,
+    BlockNorm,
+    Conv1d,
+    Conv2d,
     Dense,
     Dropout,
     Elu,
+    Embedding,
     Flatten,
     Gelu,
     GeluApproximation,
+    GlobalAveragePool,
+    GlobalMaxPool,
     GroupNorm,
     Hardswish,
     Huber,
@@ -28,8 +39,12 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     Lion,
     Loss,
+    MaxPool1d,
+    MaxPool2d,
     MeanAbsoluteError,
     MeanSquaredError,
+    Padding,
+    Positions,
     Relu,
     Residual,
     RmsNorm,
@@ -43,6 +58,7 @@ from gradloom.worker.engine.spec import (
     Softplus,
     Tanh,
     Target,
+    TransformerBlock,
     UpdateRule,
 )
 
@@ -93,6 +109,59 @@ SPECIMENS: Mapping[str, Specimen] = {
     "layer_norm": Specimen((LayerNorm(),)),
     "rms_norm": Specimen((RmsNorm(),)),
     "group_norm": Specimen((GroupNorm(2),)),
+    "embedding": Specimen((Embedding(5, 3), Embedding(5, 3, padding_index=1)), (VECTOR,), tokens=5),
+    "positions": Specimen((Positions(6), Positions(9)), (SEQUENCE,)),
+    "attention": Specimen(
+        (
+            Attention(2),
+            Attention(2, causal=True, bias=False),
+            Attention(4, kv_heads=2, causal=True, rotary=True),
+        ),
+        (SEQUENCE,),
+    ),
+    "transformer_block": Specimen(
+        (
+            TransformerBlock(2, causal=True),
+            TransformerBlock(
+                4,
+                kv_heads=1,
+                rotary=True,
+                hidden=12,
+                activation=BlockActivation.SILU,
+                norm=BlockNorm.RMS_NORM,
+                dropout=0.25,
+                bias=False,
+            ),
+        ),
+        (SEQUENCE,),
+    ),
+    "conv1d": Specimen(
+        (
+            Conv1d(4, (3,), padding=Padding.SAME),
+            Conv1d(8, (2,), (2,), pads=(1,), groups=4, bias=False),
+            Conv1d(8, (3,), dilation=(2,), groups=8),
+        ),
+        (SEQUENCE,),
+    ),
+    "conv2d": Specimen(
+        (
+            Conv2d(4, (3,), padding=Padding.SAME),
+            Conv2d(8, (2, 3), (2,), pads=(1,), groups=4, bias=False),
+            Conv2d(8, (3,), dilation=(2,), groups=8),
+        ),
+        (IMAGE,),
+    ),
+    "max_pool1d": Specimen((MaxPool1d((2,)), MaxPool1d((3,), (2,), pads=(1,))), (SEQUENCE,)),
+    "max_pool2d": Specimen((MaxPool2d((2,)), MaxPool2d((3, 2), (2, 1), pads=(1,))), (IMAGE,)),
+    "average_pool1d": Specimen(
+        (AveragePool1d((2,)), AveragePool1d((3,), (2,), pads=(1,))), (SEQUENCE,)
+    ),
+    "average_pool2d": Specimen(
+        (AveragePool2d((2,)), AveragePool2d((3, 2), (2, 1), pads=(1,))), (IMAGE,)
+    ),
+    "global_average_pool": Specimen((GlobalAveragePool(),), (SEQUENCE, IMAGE)),
+    "global_max_pool": Specimen((GlobalMaxPool(),), (SEQUENCE, IMAGE)),
+    "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1))),
 }
 
 _LABELS = Target("labels", classes=4)

@@ -29,9 +29,13 @@ from gradloom.worker.engine.spec import (
     Adam,
     AdamW,
     ConstantSchedule,
+    Conv1d,
+    Conv2d,
     CosineSchedule,
     Dense,
     Dropout,
+    Embedding,
+    Flatten,
     GroupNorm,
     InitialWeights,
     Lamb,
@@ -40,12 +44,14 @@ from gradloom.worker.engine.spec import (
     MeanSquaredError,
     Model,
     Optimizer,
+    Positions,
     Relu,
     Residual,
     Sgd,
     Softmax,
     SoftmaxCrossEntropy,
     StepSchedule,
+    TransformerBlock,
 )
 
 ROWS, COLUMNS, CLASSES = 100, 6, 4
@@ -80,6 +86,9 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
         halves=labels + 0.5,
         same=np.full(ROWS, 3),
         pictures=images.reshape(ROWS, 2, 3),
+        tokens=np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) % 97,
+        next=np.arange(1, ROWS * COLUMNS + 1).reshape(ROWS, COLUMNS) % 97,
+        halved=np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) / 2,
     )
     np.savez(folder / "wide.npz", images=images[:, :5], labels=labels)
     return Roots((folder,))
@@ -114,6 +123,16 @@ def faults_of(spec: JobSpec, roots: Roots) -> tuple[SpecFault, ...]:
     return caught.value.faults
 
 
+def language_model(embedding: Embedding, inputs: str = "tokens", **changes: object) -> Change:
+    """A model that says which token comes next."""
+    layers = (embedding, Positions(COLUMNS), TransformerBlock(2, causal=True), Dense(97))
+
+    def change(spec: JobSpec) -> JobSpec:
+        return data(inputs=(inputs,), target="next", **changes)(model(*layers)(spec))
+
+    return change
+
+
 deep = Dense(CLASSES)
 for _ in range(40):
     deep = Residual((deep,))
@@ -139,10 +158,35 @@ FAULTS: list[tuple[str, Change, str, str]] = [
         "allows 100,000,000",
     ),
     (
+        "B032",
+        language_model(Embedding(96, 8)),
+        "model.layers[0].embedding.size",
+        "Row 16 holds index 96, the embedding has 96 entries (0 to 95): set size: 97.",
+    ),
+    (
+        "B032",
+        language_model(Embedding(97, 8), "halved"),
+        "model.layers[0].embedding",
+        "Row 0 holds 0.5: an embedding reads whole numbers from 0.",
+    ),
+    (
+        "B032",
+        language_model(Embedding(97, 8), normalize=Normalize.UNIT),
+        "data.normalize",
+        "The embedding reads token numbers, which scaling changes: set normalize: none.",
+    ),
+    (
         "B026",
         model(Dense(64), Residual((Dense(32),)), Dense(CLASSES)),
         "model.layers[1].residual",
         "turns (64) into (32)",
+    ),
+    ("B024", model(Conv2d(0, (3,))), "model.layers[0].conv2d.filters", "filters is 0"),
+    (
+        "B027",
+        model(Conv1d(8, (3,)), Flatten(), Dense(4)),
+        "model.layers[0].conv1d",
+        "conv1d needs (length, channels), gets (6): add reshape {shape: [6, 1]}.",
     ),
     ("B024", model(GroupNorm(0), Dense(4)), "model.layers[0].group_norm.groups", "groups is 0"),
     (
@@ -491,3 +535,8 @@ def test_initial_weights_need_a_file(roots: Roots) -> None:
     with pytest.raises(InvalidSpec) as caught:
         validate_message(message, roots)
     assert [fault.field for fault in caught.value.faults] == ["model.initial_weights.path"]
+
+
+def test_a_language_model_is_sound(roots: Roots) -> None:
+    checked = validate(language_model(Embedding(97, 8))(SPEC), roots)
+    assert checked.plan.layers[-1].output_shape == (COLUMNS, 97)
