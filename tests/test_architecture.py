@@ -82,7 +82,11 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "grpc_status": ("gradloom.service.api.interceptors",),
     "numba": ("gradloom.worker.engine.kernels.compiler",),
     "numpy": ("gradloom.worker",),
-    "onnx": ("gradloom.worker.interchange.onnx_file", "gradloom.worker.interchange.onnx_writer"),
+    "onnx": (
+        "gradloom.worker.interchange.onnx_file",
+        "gradloom.worker.interchange.onnx_rules",
+        "gradloom.worker.interchange.onnx_writer",
+    ),
     "prometheus_client": ("gradloom.service.metrics", "gradloom.service.series"),
     "ray": ("gradloom.service.fleet.ray_group", "gradloom.worker.actor"),
     "rich": ("gradloom.service.terminal",),

@@ -15,8 +15,16 @@ from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import Key
-from gradloom.worker.engine.spec import LAYERS, Dropout
+from gradloom.worker.engine.spec import (
+    LAYERS,
+    Adam,
+    BatchNorm,
+    Dropout,
+    Optimizer,
+    TransformerBlock,
+)
 from gradloom.worker.interchange.saved import SavedModel, torch_weights
+from gradloom.worker.state import State
 from tests.parity.layers import PAIRS, TORCH_HAS_NONE, Chain, sequence
 from tests.worker.engine.graphs import CASES, Case, weights
 
@@ -83,12 +91,20 @@ def test_a_prediction_is_pytorchs(case: Case, engine: Engine) -> None:
     close(plan.predict(ROWS), module(torch.from_numpy(rows)))
 
 
+def without_dropout(case: Case) -> Case:
+    """Masks of two generators cannot be the same."""
+    match case.layer:
+        case Dropout():
+            return replace(case, layer=Dropout(0.0))
+        case TransformerBlock():
+            return replace(case, layer=replace(case.layer, dropout=0.0))
+    return case
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("case", PAIRED)
 def test_a_step_of_training_has_pytorchs_loss_and_gradients(case: Case, engine: Engine) -> None:
-    if isinstance(case.layer, Dropout):
-        # Masks of two generators cannot be the same.
-        case = replace(case, layer=Dropout(0.0))
+    case = without_dropout(case)
     graph = case.graph
     vector, rows = weights(graph), case.rows(ROWS)
     target = np.random.default_rng(5).normal(size=(ROWS, *graph.output_shape)).astype(np.float32)
@@ -109,3 +125,21 @@ def test_a_step_of_training_has_pytorchs_loss_and_gradients(case: Case, engine: 
         close(gradient, theirs[parameter.name].grad)
     if not case.tokens:
         close(plan.input_gradient(ROWS), data.grad)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_running_means_go_on_as_pytorchs(engine: Engine) -> None:
+    case = Case(BatchNorm(0.3), (6, 6, 8))
+    graph = case.graph
+    vector, rows = weights(graph), case.rows(ROWS)
+    state = State(graph, Optimizer(Adam(0.01)), 0, vector)
+    module = module_of(case, graph, vector)
+    for _ in range(3):
+        plan = engine.plan(graph, state.parameters)
+        plan.inputs(ROWS)[...] = rows
+        plan.value_and_grad(ROWS, Key(0, 0))
+        state.advance(plan.gradient / np.float32(ROWS), 0.0)
+        module(torch.from_numpy(rows))
+    theirs = dict(module.named_buffers())
+    for buffer in graph.buffers:
+        close(state.parameters[buffer.place], theirs[buffer.name])

@@ -11,6 +11,7 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Add,
     Attention,
     AveragePool1d,
     AveragePool2d,
@@ -18,6 +19,7 @@ from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     BlockActivation,
     BlockNorm,
+    Concat,
     Conv1d,
     Conv2d,
     Dense,
@@ -30,6 +32,7 @@ from gradloom.worker.engine.spec import (
     GlobalAveragePool,
     GlobalMaxPool,
     GroupNorm,
+    Gru,
     Hardswish,
     Huber,
     KlDivergence,
@@ -39,6 +42,7 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     Lion,
     Loss,
+    Lstm,
     MaxPool1d,
     MaxPool2d,
     MeanAbsoluteError,
@@ -46,6 +50,7 @@ from gradloom.worker.engine.spec import (
     Padding,
     Positions,
     Relu,
+    Reshape,
     Residual,
     RmsNorm,
     RmsProp,
@@ -161,6 +166,15 @@ SPECIMENS: Mapping[str, Specimen] = {
     ),
     "global_average_pool": Specimen((GlobalAveragePool(),), (SEQUENCE, IMAGE)),
     "global_max_pool": Specimen((GlobalMaxPool(),), (SEQUENCE, IMAGE)),
+    "reshape": Specimen((Reshape((-1,)), Reshape((4, -1)))),
+    "concat": Specimen((Concat(),)),
+    "add": Specimen((Add(),)),
+    "lstm": Specimen(
+        (Lstm(5), Lstm(3, True, True), Lstm(4, bidirectional=True, bias=False)), (SEQUENCE,)
+    ),
+    "gru": Specimen(
+        (Gru(5), Gru(3, True, True), Gru(4, bidirectional=True, bias=False)), (SEQUENCE,)
+    ),
     "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1))),
 }
 

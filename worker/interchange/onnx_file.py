@@ -1,7 +1,6 @@
 """A graph and its weights as an ONNX model, checked, in bytes."""
 
 from collections.abc import Mapping
-from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +8,9 @@ from onnx import TensorProto, ValueInfoProto, checker, helper
 
 from gradloom.worker.engine.arrays import Shape
 from gradloom.worker.engine.graph import Graph, Node
-from gradloom.worker.interchange.onnx_rules import RULES, Part
+from gradloom.worker.engine.operations import OPERATIONS
+from gradloom.worker.interchange.onnx_part import Part, Weight
+from gradloom.worker.interchange.onnx_rules import RULES
 from gradloom.worker.interchange.onnx_writer import Writer
 
 # What the operators need, and no more, so that runtimes of some years can read it.
@@ -62,24 +63,19 @@ def _written(
     """The name of the node's value."""
     if _is_input(node):
         return node.path
-    weights = {part.name: vector[part.place].reshape(part.shape) for part in node.parts}
-    prefix = _prefix(tuple(weights))
+    rules, shapes = OPERATIONS[node.operation], graph.input_shapes(node)
+    roles = (*rules.weights(node.layer, shapes), *rules.buffers(node.layer, shapes))
     part = Part(
         layer=node.layer,
         inputs=tuple(values[source] for source in node.inputs),
-        input_shapes=graph.input_shapes(node),
+        input_shapes=shapes,
         shape=node.shape,
-        prefix=prefix,
-        weights={name.removeprefix(prefix): array for name, array in weights.items()},
+        weights={
+            role.name: Weight(stands.name, vector[stands.place].reshape(stands.shape))
+            for role, stands in zip(roles, node.parts, strict=True)
+        },
     )
     return RULES[node.operation](write, part)
-
-
-def _prefix(names: tuple[str, ...]) -> str:
-    """What the names of a layer's weights begin with: layers.0. of layers.0.weight."""
-    parents = [name.split(".")[:-1] for name in names]
-    common = list(takewhile(lambda words: len(set(words)) == 1, zip(*parents, strict=False)))
-    return "".join(f"{words[0]}." for words in common)
 
 
 def _rows(name: str, shape: Shape) -> ValueInfoProto:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 # Any type: weights are float32, shapes int64.
-Constant = npt.NDArray[np.float32] | npt.NDArray[np.int64]
+Constant = npt.NDArray[np.float32] | npt.NDArray[np.int64] | npt.NDArray[np.bool_]
 Attribute = int | float | str | list[int]
 
 

@@ -7,7 +7,18 @@ import pytest
 
 from gradloom.worker.engine.arrays import Array, Shape
 from gradloom.worker.engine.graph import Graph, build_graph
-from gradloom.worker.engine.spec import Dense, Flatten, Layer, MeanSquaredError, Model, Target
+from gradloom.worker.engine.spec import (
+    Add,
+    Concat,
+    Dense,
+    Flatten,
+    Layer,
+    MeanSquaredError,
+    Model,
+    ModelNode,
+    Tanh,
+    Target,
+)
 from gradloom.worker.engine.specimens import SPECIMENS
 
 
@@ -21,7 +32,9 @@ class Case:
 
     @property
     def graph(self) -> Graph:
-        """The layer as a whole model."""
+        """The layer as a whole model; one that joins gets the data twice and what it becomes."""
+        if isinstance(self.layer, Add | Concat):
+            return _joining(self.layer, self.shape)
         return alone((self.layer,), self.shape)
 
     def rows(self, count: int, seed: int = 0) -> Array:
@@ -45,6 +58,16 @@ def alone(layers: tuple[Layer, ...], shape: Shape) -> Graph:
     ).nodes
     target = Target("numbers", shape=last.shape)
     return build_graph(Model(layers), MeanSquaredError(), shape, target)
+
+
+def _joining(layer: Layer, shape: Shape) -> Graph:
+    nodes = (
+        ModelNode("joined", ("data", "other", "data"), (layer,)),
+        ModelNode("other", ("data",), (Tanh(),)),
+    )
+    wide = (*shape[:-1], 3 * shape[-1]) if isinstance(layer, Concat) else shape
+    model, target = Model(nodes=nodes, outputs=("joined",)), Target("numbers", shape=wide)
+    return build_graph(model, MeanSquaredError(), {"data": shape}, target)
 
 
 def rows(shape: Shape, count: int, tokens: int = 0, seed: int = 0) -> Array:

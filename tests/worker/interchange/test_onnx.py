@@ -11,7 +11,20 @@ from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.plan import Plan
-from gradloom.worker.engine.spec import Dense, Dropout, Flatten, GroupNorm, Relu, Residual, Tanh
+from gradloom.worker.engine.spec import (
+    Attention,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    GroupNorm,
+    LayerNorm,
+    Positions,
+    Relu,
+    Residual,
+    Tanh,
+    TransformerBlock,
+)
 from gradloom.worker.interchange.onnx_file import OPSET, OUTPUT, onnx_model
 from gradloom.worker.interchange.onnx_rules import RULES
 from tests.worker.engine.graphs import CASES, Case, alone, rows, weights
@@ -29,7 +42,8 @@ def ours(graph: Graph, vector: Array, data: Array) -> Array:
 
 def theirs(graph: Graph, vector: Array, data: Array) -> Array:
     session = onnxruntime.InferenceSession(onnx_model(graph, vector, {"step": "3"}))
-    (output,) = session.run([OUTPUT], {"data": data})
+    (name,) = (each.name for each in session.get_inputs())
+    (output,) = session.run([OUTPUT], {name: data})
     return output
 
 
@@ -69,6 +83,22 @@ def test_a_whole_model_takes_any_number_of_rows(count: int) -> None:
         Dense(3),
     )
     agree(alone(layers, (4, 4, 3)), rows((4, 4, 3), count))
+
+
+def test_padding_is_not_looked_at() -> None:
+    layers = (
+        Embedding(7, 8, padding_index=0),
+        Positions(6),
+        TransformerBlock(2, causal=True),
+        Attention(4, kv_heads=2, rotary=True),
+        LayerNorm(),
+        Dense(7),
+    )
+    graph = alone(layers, (6,))
+    # Rows that begin with padding: their first tokens see nothing at all.
+    tokens = np.array([[0, 0, 1, 2, 3, 0], [4, 5, 6, 1, 0, 0], [0] * 6], np.float32)
+    assert "padding_mask" in [node.operation for node in graph.nodes]
+    agree(graph, tokens)
 
 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
