@@ -1,5 +1,7 @@
 """Operations that only carry numbers along: other shapes, several inputs side by side, sums."""
 
+from typing import Any
+
 import numpy as np
 
 from gradloom.worker.engine.arrays import UNKNOWN, Shape, fits, size, text
@@ -50,12 +52,13 @@ def _misfit(shape: Shape, given: int, before: Shape) -> str:
     )
 
 
-def _carry(call: Call[Flatten | Reshape], _key: Key | None) -> None:
+# Any: neither layer matters here.
+def _carry(call: Call[Any], _key: Key | None) -> None:
     (x,) = call.inputs
     np.copyto(call.output.reshape(x.shape), x)
 
 
-def _carry_vjp(call: Call[Flatten | Reshape]) -> None:
+def _carry_vjp(call: Call[Any]) -> None:
     (dx,) = call.input_gradients
     if dx is not None:
         np.copyto(dx, call.output_gradient.reshape(dx.shape))
