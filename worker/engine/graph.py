@@ -1,13 +1,13 @@
 """A model as nodes with inferred shapes, every fault named with its field path."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradloom.worker.engine.arrays import Shape, size, text
 from gradloom.worker.engine.check import WORDS, check_model, has_no_order
 from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
-from gradloom.worker.engine.operation import Flops, ShapeMismatch, Weights
+from gradloom.worker.engine.operation import Flops, RunningMean, ShapeMismatch, Weights
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.spec import (
     Fault,
@@ -59,15 +59,53 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Buffer:
+    """A running mean: PyTorch's name and layout, and where it begins in the flat vector."""
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    momentum: float
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """The number of its elements."""
+        return size(self.shape)
+
+    @property
+    def place(self) -> slice:
+        """Where it stands in the flat vector."""
+        return slice(self.offset, self.offset + self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The layers of a chain of operations that one operation computes."""
+
+    layers: tuple["Layer | Fused | None", ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
-    """One operation; inputs are indices of nodes before it, the shape leaves out the row axis."""
+    """One operation; inputs are indices of nodes before it, the shape leaves out the row axis.
+
+    The number is the node's index in the graph that was built, whatever was fused since.
+    """
 
     operation: str
-    layer: Layer | None
+    layer: Layer | Fused | None
     inputs: tuple[int, ...]
     shape: Shape
     path: str
+    number: int
     parameters: tuple[Parameter, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Parameter | Buffer, ...]:
+        """All of it that stands in the flat vector."""
+        return (*self.parameters, *self.buffers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +122,10 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in topological order, the model's inputs first and its output last, and the loss."""
+    """Nodes in topological order, the model's inputs first and its output last, and the loss.
+
+    A flat vector holds all parameters in order, then all buffers.
+    """
 
     nodes: tuple[Node, ...]
     loss: Loss
@@ -112,8 +153,23 @@ class Graph:
 
     @property
     def parameter_count(self) -> int:
-        """The length of the flat vector."""
+        """How many numbers are trained: those of the parameters."""
         return sum(parameter.size for parameter in self.parameters)
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """All buffers in the order of the flat vector."""
+        return tuple(buffer for node in self.nodes for buffer in node.buffers)
+
+    @property
+    def parts(self) -> tuple[Parameter | Buffer, ...]:
+        """All that stands in the flat vector, in its order."""
+        return (*self.parameters, *self.buffers)
+
+    @property
+    def vector_size(self) -> int:
+        """The length of the flat vector."""
+        return self.parameter_count + sum(buffer.size for buffer in self.buffers)
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -165,7 +221,7 @@ def build_graph(model: Model, loss: Loss, inputs: InputShapes, target: Target) -
         builder.add_nodes(model, named)
     else:
         builder.add_chain(model, _only(inputs))
-    graph = Graph(tuple(builder.nodes), loss, target)
+    graph = Graph(builder.finished(), loss, target)
     faults = (*faults, *builder.faults, *_check_output(graph), *_check_class_weights(loss, target))
     if faults:
         raise ModelError(faults)
@@ -186,18 +242,26 @@ class _Builder:
         self.nodes: list[Node] = []
         self.faults: list[Fault] = []
         self._offset = 0
+        self._buffer_offset = 0
+
+    def finished(self) -> tuple[Node, ...]:
+        """The nodes, their buffers placed behind all parameters."""
+        return tuple(replace(node, buffers=self._placed(node.buffers)) for node in self.nodes)
+
+    def _placed(self, buffers: tuple[Buffer, ...]) -> tuple[Buffer, ...]:
+        return tuple(replace(buffer, offset=self._offset + buffer.offset) for buffer in buffers)
 
     def add_chain(self, model: Model, input_shape: Shape) -> None:
         """The data, and the layers one after the other."""
-        self.nodes.append(Node("input", None, (), input_shape, "data"))
+        self.nodes.append(Node("input", None, (), input_shape, "data", 0))
         self._add_layers(model.layers, (0,), "model", "layers.")
 
     def add_nodes(self, model: Model, inputs: Mapping[str, Shape]) -> None:
         """The data's arrays, and the model's nodes in an order in which they can be computed."""
         ends: dict[str, int] = {}
         for name, shape in inputs.items():
-            ends[name] = len(self.nodes)
-            self.nodes.append(Node("input", None, (), shape, f"data.{name}"))
+            number = ends[name] = len(self.nodes)
+            self.nodes.append(Node("input", None, (), shape, f"data.{name}", number))
         for place in order(model):
             node = model.nodes[place]
             sources = tuple(ends[name] for name in node.inputs)
@@ -238,13 +302,15 @@ class _Builder:
         shapes = tuple(self.nodes[index].shape for index in inputs)
         try:
             shape = rules.shape(layer, shapes)
-            weights = rules.weights(layer, shapes)
+            weights, means = rules.weights(layer, shapes), rules.buffers(layer, shapes)
         except ShapeMismatch as mismatch:
             self.faults.append(Fault(path, mismatch.sentence))
-            shape, weights = mismatch.assumed, ()
+            shape, weights, means = mismatch.assumed, (), ()
         parameters = tuple(self._parameter(weight, name) for weight in weights)
-        self.nodes.append(Node(operation, layer, inputs, shape, path, parameters))
-        return len(self.nodes) - 1
+        buffers = tuple(self._buffer(mean, name) for mean in means)
+        number = len(self.nodes)
+        self.nodes.append(Node(operation, layer, inputs, shape, path, number, parameters, buffers))
+        return number
 
     def _parameter(self, weight: Weights, name: str) -> Parameter:
         offset, self._offset = self._offset, self._offset + size(weight.shape)
@@ -256,6 +322,10 @@ class _Builder:
             weight.fan_out,
             offset,
         )
+
+    def _buffer(self, mean: RunningMean, name: str) -> Buffer:
+        offset, self._buffer_offset = self._buffer_offset, self._buffer_offset + size(mean.shape)
+        return Buffer(name + mean.name, mean.shape, mean.initializer, mean.momentum, offset)
 
 
 _TOO_FEW = (
