@@ -270,8 +270,8 @@ class _Builder:
         """The data's arrays, and the model's nodes in an order in which they can be computed."""
         ends: dict[str, int] = {}
         for name, shape in inputs.items():
-            number = ends[name] = len(self.nodes)
-            self.nodes.append(Node("input", None, (), shape, f"data.{name}", number))
+            ends[name] = len(self.nodes)
+            self.nodes.append(Node("input", None, (), shape, f"data.{name}", ends[name]))
         for place in order(model):
             node = model.nodes[place]
             sources = tuple(ends[name] for name in node.inputs)
@@ -317,7 +317,8 @@ class _Builder:
             shape = rules.shape(layer, shapes)
             weights, means = rules.weights(layer, shapes), rules.buffers(layer, shapes)
         except ShapeMismatch as mismatch:
-            self.faults.append(Fault(path, mismatch.sentence))
+            field = f"{path}.{mismatch.field}" if mismatch.field else path
+            self.faults.append(Fault(field, mismatch.sentence))
             shape, weights, means = mismatch.assumed, (), ()
         parameters = tuple(self._parameter(weight, name) for weight in weights)
         buffers = tuple(self._buffer(mean, name) for mean in means)

@@ -28,6 +28,8 @@ from gradloom.worker.engine.spec import (
     AdamW,
     Concat,
     ConstantSchedule,
+    Conv1d,
+    Conv2d,
     CosineSchedule,
     Dense,
     Dropout,
@@ -143,6 +145,13 @@ FAULTS: list[tuple[str, Change, str, str]] = [
         model(Dense(64), Residual((Dense(32),)), Dense(CLASSES)),
         "model.layers[1].residual",
         "turns (64) into (32)",
+    ),
+    ("B024", model(Conv2d(0, (3,))), "model.layers[0].conv2d.filters", "filters is 0"),
+    (
+        "B027",
+        model(Conv1d(8, (3,)), Flatten(), Dense(4)),
+        "model.layers[0].conv1d",
+        "conv1d needs (length, channels), gets (6): add reshape {shape: [6, 1]}.",
     ),
     ("B024", model(GroupNorm(0), Dense(4)), "model.layers[0].group_norm.groups", "groups is 0"),
     (
