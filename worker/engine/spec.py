@@ -231,6 +231,7 @@ class GlobalMaxPool:
     """The largest number over all axes but the last."""
 
 
+@dataclass(frozen=True, slots=True)
 class Reshape:
     """The same numbers in another shape; one axis may be -1, whatever is left."""
 
@@ -259,6 +260,7 @@ class BatchNorm:
     epsilon: float = 1e-5
 
 
+@dataclass(frozen=True, slots=True)
 class Lstm:
     """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of (T, C).
 
