@@ -31,6 +31,7 @@ from gradloom.worker.assembly import (
     inputs_of,
     joins_inputs,
     target_of,
+    token_faults,
 )
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
@@ -251,6 +252,8 @@ def _look_at_model(findings: Findings, draft: Draft) -> None:
         )
     except ModelError as error:
         findings.add(error.faults)
+    else:
+        findings.add(token_faults(findings.graph, summary))
 
 
 def _look_at_training(findings: Findings, draft: Draft) -> None:
