@@ -10,7 +10,7 @@ from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
 from gradloom.worker.engine.operation import Flops, RunningMean, ShapeMismatch, Weights
 from gradloom.worker.engine.operations import OPERATIONS
-from gradloom.worker.engine.presets import expanded
+from gradloom.worker.engine.presets import OUTPUTS, expanded
 from gradloom.worker.engine.spec import (
     Attention,
     Embedding,
@@ -257,8 +257,9 @@ def _told_of(model: Model, fault: Fault) -> Fault:
     """A fault of a preset's last layer as one of the field that decides it."""
     if model.kind is None or not fault.field.endswith(".dense.units"):
         return fault
-    sentence = fault.description.replace("set units:", "set outputs:")
-    return Fault(f"{path_of(model)}.outputs", sentence)
+    field = OUTPUTS.get(type(model.kind), "outputs")
+    sentence = fault.description.replace("set units:", f"set {field}:")
+    return Fault(f"{path_of(model)}.{field}", sentence)
 
 
 def _only(inputs: InputShapes) -> Shape:
