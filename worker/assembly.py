@@ -59,16 +59,14 @@ def data_sha256(summary: Summary) -> str:
 
 def token_faults(graph: Graph, summary: Summary) -> tuple[Fault, ...]:
     """Numbers of the data that are no entry of the embedding that reads them."""
-    inputs = [index for index, node in enumerate(graph.nodes) if not node.inputs]
     readers = [node for node in graph.nodes if node.operation == "embedding"]
     if readers and summary.indices is None:
         return (Fault("data.normalize", _SCALED),)
-    found = dict(zip(inputs, summary.indices or (), strict=False))
     return tuple(
         fault
         for node in readers
-        if node.inputs[0] in found
-        for fault in _embedding_faults(node, found[node.inputs[0]])
+        # The graph's first nodes are the data's inputs.
+        for fault in _embedding_faults(node, (summary.indices or ())[node.inputs[0]])
     )
 
 

@@ -66,6 +66,8 @@ class Checked:
 
     spec: JobSpec
     plan: Plan
+    graph: Graph
+    footprint: Footprint
     data_sha256: str
     spec_sha256: str
     warnings: tuple[SpecFault, ...] = ()
@@ -154,6 +156,8 @@ def _checked(spec: JobSpec, findings: Findings) -> Checked:
     return Checked(
         spec=spec,
         plan=_plan(spec, summary, graph, memory),
+        graph=graph,
+        footprint=memory,
         data_sha256=data_sha256(summary),
         spec_sha256=spec_sha256(spec),
         warnings=tuple(SpecFault(each.field, each.description) for each in summary.warnings),

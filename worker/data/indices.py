@@ -27,9 +27,9 @@ class Indices:
     odd: Found | None
 
 
-def find_indices(data: Input, noun: str) -> Indices:
-    """What an input of a dataset holds; noun is what a row is called."""
-    return joined([_of_block(block, noun) for block in data.blocks])
+def find_indices(source: Input, noun: str) -> Indices:
+    """What an input holds; noun is what a row is called."""
+    return joined([_of_block(block, noun) for block in source.blocks])
 
 
 def joined(parts: Sequence[Indices]) -> Indices:

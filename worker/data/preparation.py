@@ -26,8 +26,8 @@ from gradloom.worker.engine.spec import Fault
 class Summary:
     """What there is to learn from; classes only of labels, test_sha256 only of test rows.
 
-    Shapes are those of one row: one of all inputs joined, or one for each of their names.
-    indices say whether unscaled inputs can number tokens, input by input. Warnings
+    Shapes are those of one row: one of all inputs joined, or one for each of their names. indices
+    say whether unscaled inputs can number tokens, one for each shape. Warnings
     are faults one can train with.
     """
 
@@ -183,10 +183,11 @@ def _summary(spec: DataSpec, opened: Opened, scalings: tuple[Scaling, ...]) -> S
 
 
 def _indices(spec: DataSpec, opened: Opened) -> tuple[Indices, ...] | None:
-    """Those of all rows, input by input, where inputs are as they are."""
+    """Those of all rows of each input, where inputs are as they are."""
     if spec.normalize is not Normalize.NONE:
         return None
-    parts = [[find_indices(each, "Row")] for each in opened.data.inputs]
-    for part, each in zip(parts, opened.test.inputs if opened.test else (), strict=False):
-        part.append(find_indices(each, "Test row"))
-    return tuple(map(joined, parts))
+    found = [find_indices(each, "Row") for each in opened.data.inputs]
+    if opened.test is None:
+        return tuple(found)
+    test = [find_indices(each, "Test row") for each in opened.test.inputs]
+    return tuple(joined(pair) for pair in zip(found, test, strict=True))

@@ -32,6 +32,7 @@ from gradloom.worker.engine.spec import (
     Embedding,
     ExponentialSchedule,
     Fault,
+    Gpt,
     GroupNorm,
     Gru,
     Huber,
@@ -40,9 +41,11 @@ from gradloom.worker.engine.spec import (
     Layer,
     LayerNorm,
     LeakyRelu,
+    LeNet,
     Lion,
     Loss,
     Lstm,
+    LstmNetwork,
     MaxPool1d,
     MaxPool2d,
     Mlp,
@@ -54,6 +57,7 @@ from gradloom.worker.engine.spec import (
     Positions,
     Reshape,
     Residual,
+    ResNet,
     RmsNorm,
     RmsProp,
     Schedule,
@@ -109,6 +113,7 @@ RATE = Range(
 )
 POSITIVE = Range(0, open_low=True, too_low="give a positive number")
 AXIS = Range(-1, 2**31, too_low="give -1, or 1 and more")
+DEPTH = Range(1, 1000, too_low="give at least 1", too_high="the largest allowed is 1000")
 COUNT = Range(1, too_low="give at least 1")
 # float32 holds whole numbers exactly up to here.
 INDICES = Range(1, 1 << 24, too_low="give at least 1", too_high="the largest allowed is 16777216")
@@ -147,6 +152,23 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     RmsNorm: {"epsilon": POSITIVE},
     Reshape: {"shape": AXIS},
     Mlp: {"outputs": UNITS, "hidden": UNITS, "dropout": _share("the share dropped")},
+    LeNet: {"outputs": UNITS, "shape": AXIS},
+    ResNet: {"outputs": UNITS, "blocks": DEPTH, "width": UNITS, "shape": AXIS},
+    Gpt: {
+        "vocabulary": UNITS,
+        "context": UNITS,
+        "layers": DEPTH,
+        "width": UNITS,
+        "heads": COUNT,
+        "kv_heads": COUNT,
+        "dropout": _share("the share dropped"),
+    },
+    LstmNetwork: {
+        "outputs": UNITS,
+        "units": UNITS,
+        "layers": DEPTH,
+        "dropout": _share("the share dropped"),
+    },
     SoftmaxCrossEntropy: {
         "label_smoothing": _share("the share spread over all classes"),
         "ignore_index": NOT_NEGATIVE,

@@ -10,7 +10,7 @@ from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
 from gradloom.worker.engine.operation import Flops, RunningMean, ShapeMismatch, Weights
 from gradloom.worker.engine.operations import OPERATIONS
-from gradloom.worker.engine.presets import expanded
+from gradloom.worker.engine.presets import OUTPUTS, expanded
 from gradloom.worker.engine.spec import (
     Attention,
     Embedding,
@@ -241,12 +241,11 @@ def build_graph(model: Model, loss: Loss, inputs: InputShapes, target: Target) -
     else:
         builder.add_chain(model, _only(inputs))
     graph = Graph(builder.finished(), loss, target)
-    ends = [_told_of(model, fault) for fault in _check_output(graph)]
     faults = (
         *faults,
         *builder.faults,
         *_check_tokens(graph),
-        *ends,
+        *(_told_of(model, fault) for fault in _check_output(graph)),
         *_check_class_weights(loss, target),
     )
     if faults:
@@ -258,8 +257,9 @@ def _told_of(model: Model, fault: Fault) -> Fault:
     """A fault of a preset's last layer as one of the field that decides it."""
     if model.kind is None or not fault.field.endswith(".dense.units"):
         return fault
-    sentence = fault.description.replace("set units:", "set outputs:")
-    return Fault(f"{path_of(model)}.outputs", sentence)
+    field = OUTPUTS.get(type(model.kind), "outputs")
+    sentence = fault.description.replace("set units:", f"set {field}:")
+    return Fault(f"{path_of(model)}.{field}", sentence)
 
 
 def _only(inputs: InputShapes) -> Shape:
@@ -295,8 +295,8 @@ class _Builder:
         """The data's arrays, and the model's nodes in an order in which they can be computed."""
         ends: dict[str, int] = {}
         for name, shape in inputs.items():
-            number = ends[name] = len(self.nodes)
-            self.nodes.append(Node("input", None, (), shape, f"data.{name}", number))
+            ends[name] = len(self.nodes)
+            self.nodes.append(Node("input", None, (), shape, f"data.{name}", ends[name]))
         for place in order(model):
             node = model.nodes[place]
             sources = tuple(ends[name] for name in node.inputs)
@@ -317,11 +317,7 @@ class _Builder:
         sources = self._as_many(sources, word, path)
         match layer:
             case Residual():
-                end = self._add_layers(layer.layers, sources, f"{path}.layers", f"{name}layers.")
-                short = self._add_layers(
-                    layer.shortcut, sources, f"{path}.shortcut", f"{name}shortcut."
-                )
-                return self._add_node("add", layer, (short, end), path, name)
+                return self._add_residual(layer, sources, path, name)
             case TransformerBlock():
                 return self._add_block(layer, sources, path, name)
             case Attention():
@@ -329,6 +325,11 @@ class _Builder:
             case Embedding(padding_index=int()):
                 self._mask = self._add_node("padding_mask", layer, sources, path, name)
         return self._add_node(word, layer, sources, path, name)
+
+    def _add_residual(self, layer: Residual, sources: tuple[int, ...], path: str, name: str) -> int:
+        end = self._add_layers(layer.layers, sources, f"{path}.layers", f"{name}layers.")
+        short = self._add_layers(layer.shortcut, sources, f"{path}.shortcut", f"{name}shortcut.")
+        return self._add_node("add", layer, (short, end), path, name)
 
     def _as_many(self, sources: tuple[int, ...], word: str, path: str) -> tuple[int, ...]:
         """The sources, or as many of them as the layer takes and one more fault."""

@@ -522,7 +522,7 @@ def test_layers_and_nodes_are_one_too_many(roots: Roots) -> None:
     (fault,) = faults_of(towers(layers=(Dense(CLASSES),)), roots)
     assert (fault.field, fault.description) == (
         "model",
-        "Both layers and nodes are given: keep one.",
+        "layers and nodes are given: keep one.",
     )
 
 
