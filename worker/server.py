@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256
+from gradloom.worker.assembly import TARGET_KINDS, data_sha256, joins_inputs
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
@@ -109,7 +109,8 @@ def _data(task: Task) -> Prepared:
     """The job's data. Raises DataError, or DataChanged where it is other than it was."""
     learning = task.learning
     kind = TARGET_KINDS[type(learning.loss)]
-    data = prepare(task.data, _roots(task), seed=learning.seed, kind=kind)
+    joined = joins_inputs(learning.model)
+    data = prepare(task.data, _roots(task), seed=learning.seed, kind=kind, joined=joined)
     found = data_sha256(data.summary)
     if found != task.data_sha256:
         raise _changed("data's", found, task.data_sha256)

@@ -294,14 +294,15 @@ def joining(join: Callable[[list[torch.Tensor]], torch.Tensor]) -> Builder:
 
 
 class Residual(nn.Module):
-    """x + layers(x)."""
+    """shortcut(x) + layers(x)."""
 
-    def __init__(self, layers: nn.Sequential) -> None:
+    def __init__(self, layers: nn.Sequential, shortcut: nn.Sequential) -> None:
         super().__init__()
         self.layers = layers
+        self.shortcut = shortcut
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return rows + self.layers(rows)
+        return self.shortcut(rows) + self.layers(rows)
 
 
 class Chain(nn.Module):
@@ -337,7 +338,9 @@ PAIRS: Mapping[str, Builder] = {
     "gelu": lambda layer, shape: nn.GELU(str(layer.approximation)),
     "dropout": lambda layer, shape: nn.Dropout(layer.rate),
     "flatten": lambda layer, shape: nn.Flatten(),
-    "residual": lambda layer, shape: Residual(sequence(layer.layers, shape)),
+    "residual": lambda layer, shape: Residual(
+        sequence(layer.layers, shape), sequence(layer.shortcut, shape)
+    ),
     "elu": lambda layer, shape: nn.ELU(layer.alpha),
     "selu": lambda layer, shape: nn.SELU(),
     "silu": lambda layer, shape: nn.SiLU(),

@@ -7,6 +7,7 @@ import numpy as np
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.initializers import initial_parameters
+from gradloom.worker.engine.losses import RULES, Rules
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import CHECK, Key, normal, permutation, uniform, words
@@ -33,13 +34,14 @@ def check_gradients(
     seed: int = 0,
     most_elements: int = 64,
     operations: Operations = OPERATIONS,
+    losses: Rules = RULES,
 ) -> tuple[GradientError, ...]:
     """The error of every parameter and of the input, on random data, dropout masks fixed.
 
     Of larger arrays most_elements are tried, chosen by the seed. Token numbers have no gradient:
     an input that holds them is not tried.
     """
-    plan = Plan(graph, rows, np.float64, input_gradient=True, operations=operations)
+    plan = Plan(graph, rows, np.float64, input_gradient=True, operations=operations, losses=losses)
     fill_rows(plan, rows, seed)
     _fill_parameters(plan, seed)
     key = Key(seed, CHECK)

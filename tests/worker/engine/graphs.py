@@ -19,7 +19,7 @@ from gradloom.worker.engine.spec import (
     Tanh,
     Target,
 )
-from gradloom.worker.engine.specimens import SPECIMENS
+from gradloom.worker.engine.specimens import OF_SEVERAL, SPECIMENS, VECTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ CASES = [
     for number, layer in enumerate(each.layers)
     for shape in each.shapes
 ]
+CASES += [pytest.param(Case(layer, VECTOR), id=word) for word, layer in OF_SEVERAL.items()]
 
 
 def alone(layers: tuple[Layer, ...], shape: Shape) -> Graph:
