@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load, save
 
+from gradloom.worker.engine.arrays import Shape
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.initializers import initial_parameters
 from gradloom.worker.engine.optimizers import init, segments, slots, update
@@ -23,6 +24,8 @@ Vector = npt.NDArray[np.float32]
 
 _SLOT = "optimizer."
 _STEP = "step"
+# The path of the input of a chain; those of a model of nodes have names below it.
+_DATA = "data"
 
 
 class BadState(ValueError):
@@ -98,7 +101,7 @@ class State:
         built again.
         """
         shapes = {
-            "input_shape": json.dumps(self._graph.input_shape),
+            "inputs": json.dumps(_input_shapes(self._graph)),
             "target": json.dumps(asdict(self._graph.target)),
         }
         whole = {**metadata, **shapes, _STEP: str(self.step)}
@@ -136,6 +139,13 @@ class State:
             if found is None or found.shape != place.shape or found.dtype != np.float32:
                 raise BadState(f"the snapshot has no array {prefix + name} of shape {place.shape}")
             np.copyto(place, found)
+
+
+def _input_shapes(graph: Graph) -> Shape | dict[str, Shape]:
+    """The shape of a row that goes in, or those of several inputs by their names."""
+    if graph.inputs[0].path == _DATA:
+        return graph.input_shape
+    return {node.path.removeprefix(f"{_DATA}."): node.shape for node in graph.inputs}
 
 
 def _momentum(graph: Graph) -> Vector:

@@ -109,8 +109,10 @@ def _of_fusions() -> Iterator[Trial]:
     for chain, name in FUSIONS.items():
         first = SPECIMENS[chain[0]]
         others = [SPECIMENS[word].layers for word in chain[1:] if word != "add"]
-        for shape, *layers in product(first.shapes, first.layers[:1], *others):
-            yield Trial(name, Model((Dense(shape[-1]), *_chained(chain, layers), *_END)), shape)
+        for shape in first.shapes:
+            for layers in product(first.layers[:1], *others):
+                model = Model((Dense(shape[-1]), *_chained(chain, layers), *_END))
+                yield Trial(name, model, shape)
 
 
 def _chained(chain: tuple[str, ...], layers: Iterable[Layer]) -> tuple[Layer, ...]:
@@ -159,7 +161,7 @@ def _task(trial: Trial, folder: Path) -> Task:
         target="target", path="rows.npz", inputs=(_INPUTS,), validation_fraction=1 / _ROWS
     )
     inputs, target = _rows(trial)
-    np.savez(folder / "rows.npz", **{_INPUTS: inputs, "target": target})
+    np.savez(folder / "rows.npz", inputs=inputs, target=target)
     kind = TARGET_KINDS[type(trial.loss)]
     data = prepare(spec, Roots((folder,)), seed=0, kind=kind, joined=joins_inputs(trial.model))
     learning = Learning(trial.model, trial.loss, trial.optimizer, steps=2)

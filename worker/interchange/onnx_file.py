@@ -64,14 +64,17 @@ def _written(
     if _is_input(node):
         return node.path
     rules, shapes = OPERATIONS[node.operation], graph.input_shapes(node)
-    roles = (*rules.weights(node.layer, shapes), *rules.buffers(node.layer, shapes))
+    roles = [
+        *(each.name for each in rules.weights(node.layer, shapes)),
+        *(each.name for each in rules.buffers(node.layer, shapes)),
+    ]
     part = Part(
         layer=node.layer,
         inputs=tuple(values[source] for source in node.inputs),
         input_shapes=shapes,
         shape=node.shape,
         weights={
-            role.name: Weight(stands.name, vector[stands.place].reshape(stands.shape))
+            role: Weight(stands.name, vector[stands.place].reshape(stands.shape))
             for role, stands in zip(roles, node.parts, strict=True)
         },
     )

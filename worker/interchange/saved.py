@@ -6,13 +6,14 @@ Names and layouts are PyTorch's already; what it has besides are counters of bat
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.graph import Graph, ModelError, build_graph
+from gradloom.worker.engine.graph import Graph, InputShapes, ModelError, build_graph
 from gradloom.worker.engine.spec import Loss, Model, Target
 from gradloom.worker.initial_weights import WeightsError, arranged
 from gradloom.worker.tensor_file import metadata
@@ -41,15 +42,22 @@ def read_saved(content: bytes, model: Model, loss: Loss) -> SavedModel:
     """
     facts = metadata(content)
     try:
-        shape, target = json.loads(facts["input_shape"]), Target(**json.loads(facts["target"]))
+        target = Target(**json.loads(facts["target"]))
         held = Target(target.kind, target.classes, tuple(target.shape))
-        graph = build_graph(model, loss, tuple(map(int, shape)), held)
+        graph = build_graph(model, loss, _inputs(json.loads(facts["inputs"])), held)
         return SavedModel(graph, arranged(graph, content), facts)
     except (ModelError, WeightsError) as error:
         sentences = " ".join(fault.description for fault in error.faults)
         raise BadModelFile(f"The file's weights are not those of its spec: {sentences}") from None
     except (KeyError, TypeError, ValueError, RecursionError):
         raise BadModelFile("The file does not say what goes into the model.") from None
+
+
+# A value of a JSON document.
+def _inputs(shapes: Any) -> InputShapes:
+    if isinstance(shapes, dict):
+        return {name: tuple(map(int, shape)) for name, shape in shapes.items()}
+    return tuple(map(int, shapes))
 
 
 def torch_weights(saved: SavedModel) -> bytes:

@@ -8,7 +8,16 @@ import pytest
 from safetensors.numpy import load, save
 
 from gradloom.worker.engine.graph import build_graph
-from gradloom.worker.engine.spec import Adam, Dense, Model, Optimizer, SoftmaxCrossEntropy, Target
+from gradloom.worker.engine.spec import (
+    Adam,
+    Concat,
+    Dense,
+    Model,
+    ModelNode,
+    Optimizer,
+    SoftmaxCrossEntropy,
+    Target,
+)
 from gradloom.worker.interchange.saved import BadModelFile, read_saved, torch_weights
 from gradloom.worker.state import State
 from gradloom.worker.tensor_file import BadTensorFile, metadata
@@ -39,6 +48,18 @@ def test_what_pytorch_gets_are_the_same_arrays(content: bytes) -> None:
     assert metadata(written)["format"] == "pt"
 
 
+def test_several_inputs_keep_their_names() -> None:
+    nodes = (ModelNode("end", ("a", "b"), (Concat(), Dense(3))),)
+    model, inputs = Model(nodes=nodes, outputs=("end",)), {"a": (5,), "b": (2,)}
+    graph = build_graph(model, LOSS, inputs, Target("labels", classes=3))
+    content = State(graph, Optimizer(Adam(0.1)), seed=1).model({})
+    saved = read_saved(content, model, LOSS)
+    assert [(node.path, node.shape) for node in saved.graph.inputs] == [
+        ("data.a", (5,)),
+        ("data.b", (2,)),
+    ]
+
+
 def changed(content: bytes, **facts: str) -> bytes:
     return save(load(content), {**metadata(content), **facts})
 
@@ -46,10 +67,10 @@ def changed(content: bytes, **facts: str) -> bytes:
 @pytest.mark.parametrize(
     "facts",
     [
-        {"input_shape": "5"},
-        {"input_shape": "[[5]]"},
-        {"input_shape": "{"},
-        {"input_shape": "[" * 100_000},
+        {"inputs": "5"},
+        {"inputs": "[[5]]"},
+        {"inputs": "{"},
+        {"inputs": "[" * 100_000},
         {"target": "[]"},
         {"target": json.dumps({"kind": "labels", "clases": 3})},
         {"target": json.dumps({"kind": "numbers", "shape": 3})},
@@ -62,7 +83,7 @@ def test_facts_that_make_no_sense_are_refused(content: bytes, facts: Mapping[str
 
 def test_weights_of_another_shape_are_refused(content: bytes) -> None:
     with pytest.raises(BadModelFile, match=r"layers.0.weight has the shape \(4, 5\)"):
-        read_saved(changed(content, input_shape="[6]"), MODEL, LOSS)
+        read_saved(changed(content, inputs="[6]"), MODEL, LOSS)
 
 
 def test_other_files_are_refused() -> None:
