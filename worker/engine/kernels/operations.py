@@ -13,8 +13,8 @@ from gradloom.worker.engine.kernels.dense import (
 )
 from gradloom.worker.engine.kernels.embedding import EMBEDDING
 from gradloom.worker.engine.kernels.gru import GRU
+from gradloom.worker.engine.kernels.line_norms import LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.kernels.lstm import LSTM
-from gradloom.worker.engine.kernels.normalization import LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 
 FAST: Operations = {

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradloom.worker.engine.arrays import Array, Buffer
 from gradloom.worker.engine.kernels.compiler import kernel
-from gradloom.worker.engine.kernels.lanes import dot, total
+from gradloom.worker.engine.kernels.reductions import dot, total
 from gradloom.worker.engine.normalization import LAYER_NORM as LAYER_NORM_TWIN
 from gradloom.worker.engine.normalization import RMS_NORM as RMS_NORM_TWIN
 from gradloom.worker.engine.normalization import Norm
