@@ -87,6 +87,9 @@ class _Sizes:
         self.T = size(tuple(axis.size for axis in self.windows.axes))
         self.K = self.T * self.C
         self.O = layer.filters // layer.groups
+        self.gathered = (-1, *self.windows.shape, self.G, self.T, self.C)
+        self.grouped = (-1, *row[:-1], self.G, self.C)
+        self.outputs = (-1, self.G, self.O)
         self.taps = tuple(map(_tap, range(self.T), self.windows.taps))
         self.N = max(1, _BLOCK_NUMBERS // (self.P * self.G * self.K))
 
@@ -126,7 +129,7 @@ def _forward(call: Call[Convolution], _key: Key | None) -> None:
     np.copyto(_as_parameter(weights_GKO, sizes), _as_taps(weight, sizes))
     for block in _blocks(sizes, len(call.output)):
         columns_MGK = _gather(sizes, call.inputs[0][block], columns)
-        y_GMO = call.output[block].reshape(-1, sizes.G, sizes.O).transpose(1, 0, 2)
+        y_GMO = call.output[block].reshape(sizes.outputs).transpose(1, 0, 2)
         np.matmul(columns_MGK.transpose(1, 0, 2), weights_GKO, out=y_GMO)
     for b in bias:
         np.add(call.output, b, out=call.output)
@@ -144,7 +147,7 @@ def _towards_parameters(call: Call[Convolution], sizes: _Sizes) -> None:
     total_GKO.fill(0)
     for block in _blocks(sizes, len(call.output)):
         columns_MGK = _gather(sizes, call.inputs[0][block], columns)
-        dy_GMO = call.output_gradient[block].reshape(-1, sizes.G, sizes.O).transpose(1, 0, 2)
+        dy_GMO = call.output_gradient[block].reshape(sizes.outputs).transpose(1, 0, 2)
         np.matmul(columns_MGK.transpose(1, 2, 0), dy_GMO, out=product_GKO)
         np.add(total_GKO, product_GKO, out=total_GKO)
     dw, *bias_gradient = call.parameter_gradients
@@ -157,7 +160,7 @@ def _towards_input(call: Call[Convolution], sizes: _Sizes, dx: Array) -> None:
     columns, weights_GKO, *_ = call.scratch
     np.copyto(_as_parameter(weights_GKO, sizes), _as_taps(call.parameters[0], sizes))
     for block in _blocks(sizes, len(dx)):
-        dy_GMO = call.output_gradient[block].reshape(-1, sizes.G, sizes.O).transpose(1, 0, 2)
+        dy_GMO = call.output_gradient[block].reshape(sizes.outputs).transpose(1, 0, 2)
         columns_MGK = columns[: dy_GMO.shape[1]]
         np.matmul(dy_GMO, weights_GKO.transpose(0, 2, 1), out=columns_MGK.transpose(1, 0, 2))
         _scatter(sizes, columns_MGK, dx[block])
@@ -182,7 +185,7 @@ def _gather(sizes: _Sizes, x: Array, columns: Array) -> Array:
     """The inputs of every window, zero where it reaches over the end."""
     columns_MGK = columns[: len(x) * sizes.P]
     columns_MGK.fill(0)
-    windowed, grouped = _windowed(sizes, columns_MGK), _grouped(sizes, x)
+    windowed, grouped = columns_MGK.reshape(sizes.gathered), x.reshape(sizes.grouped)
     for tap in sizes.taps:
         np.copyto(windowed[tap.windows], grouped[tap.inputs])
     return columns_MGK
@@ -191,17 +194,9 @@ def _gather(sizes: _Sizes, x: Array, columns: Array) -> Array:
 def _scatter(sizes: _Sizes, columns_MGK: Array, dx: Array) -> None:
     """The sums over all windows that an input is part of."""
     dx.fill(0)
-    windowed, grouped = _windowed(sizes, columns_MGK), _grouped(sizes, dx)
+    windowed, grouped = columns_MGK.reshape(sizes.gathered), dx.reshape(sizes.grouped)
     for tap in sizes.taps:
         np.add(grouped[tap.inputs], windowed[tap.windows], out=grouped[tap.inputs])
-
-
-def _windowed(sizes: _Sizes, columns_MGK: Array) -> Array:
-    return columns_MGK.reshape(-1, *sizes.windows.shape, sizes.G, sizes.T, sizes.C)
-
-
-def _grouped(sizes: _Sizes, x: Array) -> Array:
-    return x.reshape(*x.shape[:-1], sizes.G, sizes.C)
 
 
 CONV1D: Operation[Convolution] = Operation(
