@@ -139,7 +139,7 @@ def _vjp(call: Call[Convolution]) -> None:
     sizes = _sizes(call.layer, call.inputs[0].shape[1:])
     _towards_parameters(call, sizes)
     if call.input_gradients[0] is not None:
-        _towards_input(call, sizes, call.input_gradients[0])
+        towards_input(call, call.input_gradients[0])
 
 
 def _towards_parameters(call: Call[Convolution], sizes: _Sizes) -> None:
@@ -156,7 +156,9 @@ def _towards_parameters(call: Call[Convolution], sizes: _Sizes) -> None:
         np.add.reduce(call.output_gradient.reshape(-1, len(db)), axis=0, out=db)
 
 
-def _towards_input(call: Call[Convolution], sizes: _Sizes, dx: Array) -> None:
+def towards_input(call: Call[Convolution], dx: Array) -> None:
+    """Writes the gradient of the input."""
+    sizes = _sizes(call.layer, dx.shape[1:])
     columns, weights_GKO, *_ = call.scratch
     np.copyto(_as_parameter(weights_GKO, sizes), _as_taps(call.parameters[0], sizes))
     for block in _blocks(sizes, len(dx)):
