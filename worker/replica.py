@@ -11,9 +11,10 @@ from gradloom.worker.data.batches import Bounds, block_bounds, most_rows, place,
 from gradloom.worker.data.preparation import Prepared
 from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
+from gradloom.worker.engine.fusion import fuse
 from gradloom.worker.engine.graph import build_graph
 from gradloom.worker.engine.joining import come_to_the_same, together
-from gradloom.worker.engine.kernels.operations import FAST
+from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
 from gradloom.worker.engine.optimizers import clip_elements, clip_scale, global_norm
 from gradloom.worker.engine.plan import Plan
@@ -76,7 +77,7 @@ class Replica:
         )
         evaluated = max(data.summary.validation_rows, data.summary.test_rows)
         self._plan = Plan(
-            self._graph,
+            fuse(self._graph, FUSIONS),
             together(
                 self._graph, task.batch_size, most_rows(task.batch_size, task.shards, evaluated)
             ),
@@ -154,6 +155,7 @@ class Replica:
         began = self._clock()
         total = summed(parts, self._task.shards)
         rate = self._learning_rate()
+        self._mean_buffers(total.gradient)
         norm = self._clipped_mean(total)
         self.state.advance(total.gradient, rate)
         metrics = summarize(self._task.learning.loss, total.statistics)
@@ -168,12 +170,18 @@ class Replica:
 
     def _clipped_mean(self, total: Sum) -> float:
         """Makes the sum of gradients the batch's clipped mean; its norm before clipping."""
-        gradient = total.gradient
+        gradient = total.gradient[: self._graph.parameter_count]
         with np.errstate(all="ignore"):
             np.divide(gradient, np.float32(divisor(total.statistics)), out=gradient)
             norm = global_norm(gradient)
             self._clip(gradient, norm)
         return norm
+
+    def _mean_buffers(self, vector: Vector) -> None:
+        """Makes the sums behind the gradient means over the rows of the batch."""
+        batch = place(self.state.step, self._data.training.rows, self._task.batch_size)
+        sums = vector[self._graph.parameter_count :]
+        np.divide(sums, np.float32(batch.last - batch.first), out=sums)
 
     def _clip(self, gradient: Vector, norm: float) -> None:
         optimizer = self._task.learning.optimizer

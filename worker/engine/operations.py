@@ -22,7 +22,7 @@ from gradloom.worker.engine.gru import GRU
 from gradloom.worker.engine.lstm import LSTM
 from gradloom.worker.engine.normalization import GROUP_NORM, LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.operation import Operation
-from gradloom.worker.engine.structure import ADD, FLATTEN
+from gradloom.worker.engine.structure import ADD, CONCAT, FLATTEN, RESHAPE
 
 # Any: each row takes its own layer's description.
 Operations = Mapping[str, Operation[Any]]
@@ -48,4 +48,6 @@ OPERATIONS: Operations = {
     "group_norm": GROUP_NORM,
     "lstm": LSTM,
     "gru": GRU,
+    "reshape": RESHAPE,
+    "concat": CONCAT,
 }
