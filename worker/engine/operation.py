@@ -18,12 +18,16 @@ Shapes = tuple[Shape, ...]
 
 
 class ShapeMismatch(ValueError):
-    """Inputs an operation cannot take: a sentence for the user, and the shape to go on with."""
+    """Inputs an operation cannot take: a sentence for the user, and the shape to go on with.
 
-    def __init__(self, sentence: str, assumed: Shape) -> None:
-        super().__init__(sentence, assumed)
+    The field is the layer's that is to blame, where it is one alone.
+    """
+
+    def __init__(self, sentence: str, assumed: Shape, field: str = "") -> None:
+        super().__init__(sentence, assumed, field)
         self.sentence = sentence
         self.assumed = assumed
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True)
