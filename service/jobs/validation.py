@@ -61,6 +61,7 @@ class Checked:
     plan: Plan
     data_sha256: str
     spec_sha256: str
+    graph: Graph
     warnings: tuple[SpecFault, ...] = ()
 
     @property
@@ -149,6 +150,7 @@ def _checked(spec: JobSpec, findings: Findings) -> Checked:
         plan=_plan(spec, summary, graph, memory),
         data_sha256=data_sha256(summary),
         spec_sha256=spec_sha256(spec),
+        graph=graph,
         warnings=tuple(SpecFault(each.field, each.description) for each in summary.warnings),
     )
 

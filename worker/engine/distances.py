@@ -4,7 +4,7 @@ N stands for rows, J for the numbers a row puts out.
 """
 
 # Capital letters in names are axes.
-# ruff: noqa: N806
+# ruff: noqa: N803, N806
 
 from typing import TypeVar
 
@@ -51,13 +51,17 @@ def _spread(call: LossCall[D]) -> Statistics:
     if wide_NJ.shape[1] > MOST_EXPLAINED:
         return ()
     np.copyto(wide_NJ, matrix(call.target))
-    totals = np.add.reduce(wide_NJ, axis=0)
+    totals = _by_output(wide_NJ)
     np.multiply(wide_NJ, wide_NJ, out=wide_NJ)
-    squares = np.add.reduce(wide_NJ, axis=0)
+    squares = _by_output(wide_NJ)
     np.copyto(wide_NJ, error_NJ)
     np.multiply(wide_NJ, wide_NJ, out=wide_NJ)
-    errors = np.add.reduce(wide_NJ, axis=0)
-    return (*totals.tolist(), *squares.tolist(), *errors.tolist())
+    return (*totals, *squares, *_by_output(wide_NJ))
+
+
+def _by_output(wide_NJ: Array) -> Statistics:
+    """Sums over the rows."""
+    return tuple(map(float, np.add.reduce(wide_NJ, axis=0)))
 
 
 def _squared(call: LossCall[MeanSquaredError]) -> Statistics:
