@@ -50,7 +50,11 @@ def _spread(call: LossCall[D]) -> Statistics:
     error_NJ, _, wide_NJ = call.scratch
     if wide_NJ.shape[1] > MOST_EXPLAINED:
         return ()
-    np.copyto(wide_NJ, matrix(call.target))
+    return _moments(matrix(call.target), error_NJ, wide_NJ)
+
+
+def _moments(t_NJ: Array, error_NJ: Array, wide_NJ: Array) -> Statistics:
+    np.copyto(wide_NJ, t_NJ)
     totals = _by_output(wide_NJ)
     np.multiply(wide_NJ, wide_NJ, out=wide_NJ)
     squares = _by_output(wide_NJ)
