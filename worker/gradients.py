@@ -18,8 +18,10 @@ from gradloom.worker.engine.check import WORDS
 from gradloom.worker.engine.fusion import Fusions, fuse
 from gradloom.worker.engine.gradient_check import TOLERANCE, GradientError, check_gradients
 from gradloom.worker.engine.graph import Graph
+from gradloom.worker.engine.kernels.losses import FAST_RULES
 from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.lone import lone_loss, lone_node
+from gradloom.worker.engine.losses import RULES, Rules
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.question import Question
 
@@ -29,15 +31,16 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A table of operations, and the chains of them that it has kernels for."""
+    """Tables of operations and losses, and the chains of operations that have a kernel."""
 
     name: str
     operations: Operations
     fusions: Fusions
+    losses: Rules
 
 
 # The twins in NumPy, and what jobs run.
-ENGINES = (Engine("numpy", OPERATIONS, {}), Engine("compiled", FAST, FUSIONS))
+ENGINES = (Engine("numpy", OPERATIONS, {}, RULES), Engine("compiled", FAST, FUSIONS, FAST_RULES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,8 @@ def _elements(check: _Check, most: int) -> int:
 
 def _checks(question: Question, engines: tuple[Engine, ...]) -> Iterator[_Check]:
     """For each engine the layers alone and the whole; not again what one before computes alike."""
-    rows, seen = question.rows, set()
+    rows = question.rows
+    seen: set[tuple[object, int]] = set()
     for engine in engines:
         graph = fuse(question.graph, engine.fusions)
         news = 0
@@ -129,7 +133,10 @@ def _checks(question: Question, engines: tuple[Engine, ...]) -> Iterator[_Check]
                 seen.add(known)
                 news += 1
                 yield _lone(engine, node.operation, lone_node(graph, index), node.path, rows)
-        if engine is engines[0]:
+        rule = ("loss", id(engine.losses[type(graph.loss)]))
+        if rule not in seen:
+            seen.add(rule)
+            news += 1
             loss = WORDS[type(graph.loss)]
             yield _lone(engine, loss, lone_loss(graph), f"loss.{loss}", rows)
         if news:
@@ -186,6 +193,7 @@ def _errors(
             seed=question.seed + attempt,
             most_elements=question.most_elements,
             operations=check.engine.operations,
+            losses=check.engine.losses,
             tried=count,
         )
         best = tuple(map(_better, best, found)) if best else found

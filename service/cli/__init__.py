@@ -23,6 +23,10 @@ COMMANDS = {
         "gradloom.service.cli.check_gradients",
         "Compare the gradients of a job's model with differences.",
     ),
+    "describe-model": (
+        "gradloom.service.cli.describe_model",
+        "Show the model of a job file layer by layer.",
+    ),
     "submit": ("gradloom.service.cli.jobs", "Hand a job to a service."),
     "list": ("gradloom.service.cli.jobs", "Show all jobs, newest first."),
     "describe": ("gradloom.service.cli.jobs", "Show everything about a job."),

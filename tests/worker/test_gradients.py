@@ -4,12 +4,14 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from gradloom.worker.engine.dense import DENSE
 from gradloom.worker.engine.graph import Fused, Graph, build_graph
-from gradloom.worker.engine.operation import Call
+from gradloom.worker.engine.losses import RULES
+from gradloom.worker.engine.operation import Call, Operation
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.spec import (
     BatchNorm,
@@ -27,7 +29,7 @@ from gradloom.worker.engine.spec import (
 from gradloom.worker.gradients import ENGINES, Engine, Finding, answer, findings
 from gradloom.worker.question import Question
 
-NUMPY = Engine("numpy", OPERATIONS, {})
+NUMPY = ENGINES[0]
 
 
 def graph(*layers: Layer, shape: tuple[int, ...] = (6,)) -> Graph:
@@ -50,12 +52,13 @@ def forgotten_bias(call: Call[Dense]) -> None:
     call.parameter_gradients[1].fill(0)
 
 
-TANH_WRONG = Engine(
-    "compiled", {**OPERATIONS, "tanh": replace(OPERATIONS["tanh"], vjp=halved_input)}, {}
-)
-BIAS_WRONG = Engine(
-    "numpy", {**OPERATIONS, "dense": replace(DENSE, vjp_parameters=forgotten_bias)}, {}
-)
+def engine(name: str, **operations: Operation[Any]) -> Engine:
+    """The twins but for some."""
+    return Engine(name, {**OPERATIONS, **operations}, {}, RULES)
+
+
+TANH_WRONG = engine("compiled", tanh=replace(OPERATIONS["tanh"], vjp=halved_input))
+BIAS_WRONG = engine("numpy", dense=replace(DENSE, vjp_parameters=forgotten_bias))
 
 
 def wrong(found: list[Finding], *, alone: bool) -> set[tuple[str, str]]:
@@ -100,8 +103,8 @@ def test_a_wrong_parameter_gradient_is_named_with_the_parameter() -> None:
 
 
 def test_what_both_engines_compute_alike_is_computed_once() -> None:
-    again = Engine("compiled", dict(OPERATIONS), {})
-    assert {each.engine for each in findings(Question(MODEL), (NUMPY, again))} == {"numpy"}
+    found = findings(Question(MODEL), (NUMPY, engine("compiled")))
+    assert {each.engine for each in found} == {"numpy"}
 
 
 def test_a_chain_that_a_kernel_computes_is_checked_as_one() -> None:
@@ -113,8 +116,8 @@ def test_a_chain_that_a_kernel_computes_is_checked_as_one() -> None:
         DENSE.vjp(call)  # type: ignore[arg-type]
 
     fused = replace(DENSE, forward=forward, vjp=vjp, keeps=("input", "output"))
-    engine = Engine("compiled", {**OPERATIONS, "both": fused}, {("dense", "relu"): "both"})
-    found = list(findings(Question(graph(Dense(8), Relu(), Dense(4))), (NUMPY, engine)))
+    fusing = replace(engine("compiled", both=fused), fusions={("dense", "relu"): "both"})
+    found = list(findings(Question(graph(Dense(8), Relu(), Dense(4))), (NUMPY, fusing)))
     mine = [each for each in found if each.alone and not each.ok]
     assert {(each.path, each.operation) for each in mine} == {("model.layers[0].dense", "both")}
 
@@ -133,14 +136,9 @@ def nothing(call: Call[Tanh]) -> None:
 
 
 def test_a_gradient_that_is_no_number_is_wrong_and_null_in_json() -> None:
-    operations = {**OPERATIONS, "tanh": replace(OPERATIONS["tanh"], vjp=nothing)}
     lines: list[Mapping[str, object]] = []
-    answer(
-        Question(graph(Tanh(), Dense(4))),
-        lines.append,
-        lambda: 0.0,
-        (Engine("numpy", operations, {}),),
-    )
+    wrong = engine("numpy", tanh=replace(OPERATIONS["tanh"], vjp=nothing))
+    answer(Question(graph(Tanh(), Dense(4))), lines.append, lambda: 0.0, (wrong,))
     (line,) = (each for each in lines if each.get("operation") == "tanh")
     assert (line["ok"], line["relative_error"]) == (False, None)
     json.dump(lines, io.StringIO(), allow_nan=False)

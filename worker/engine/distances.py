@@ -19,6 +19,7 @@ from gradloom.worker.engine.spec import (
     Huber,
     MeanAbsoluteError,
     MeanSquaredError,
+    Target,
 )
 
 D = TypeVar("D", MeanSquaredError, MeanAbsoluteError, Huber)
@@ -27,7 +28,7 @@ D = TypeVar("D", MeanSquaredError, MeanAbsoluteError, Huber)
 _LARGEST_LOGIT = 1e6
 
 
-def _scratch(outputs: int) -> tuple[Buffer, ...]:
+def _scratch(outputs: int, _target: Target) -> tuple[Buffer, ...]:
     """Two arrays like the output, and one of float64."""
     return Buffer((outputs,)), Buffer((outputs,)), Buffer((outputs,), np.float64)
 
@@ -139,10 +140,10 @@ def _binary_vjp(call: LossCall[BinaryCrossEntropy]) -> None:
     np.multiply(first_NJ, 1 / z_NJ.shape[1], out=matrix(call.output_gradient))
 
 
-def _binary_scratch(outputs: int) -> tuple[Buffer, ...]:
+def _binary_scratch(outputs: int, target: Target) -> tuple[Buffer, ...]:
     """Those of a distance, one of whole numbers, and two arrays of truth."""
     truth = Buffer((outputs,), np.bool_)
-    return *_scratch(outputs), Buffer((outputs,), np.int64), truth, truth
+    return *_scratch(outputs, target), Buffer((outputs,), np.int64), truth, truth
 
 
 def _scores(call: LossCall[BinaryCrossEntropy]) -> Statistics:

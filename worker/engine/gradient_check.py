@@ -9,6 +9,7 @@ import numpy as np
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.initializers import initial_parameters
+from gradloom.worker.engine.losses import RULES, Rules
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import CHECK, Key, normal, permutation, uniform, words
@@ -44,13 +45,15 @@ def check_gradients(
     seed: int = 0,
     most_elements: int = 64,
     operations: Operations = OPERATIONS,
+    losses: Rules = RULES,
     tried: Callable[[], None] = lambda: None,
 ) -> tuple[GradientError, ...]:
     """The error of every parameter and of the input, on random data, dropout masks fixed.
 
-    Of larger arrays most_elements are tried, chosen by the seed; tried is called after each.
+    Of larger arrays most_elements are tried, chosen by the seed; tried is called after each. Token
+    numbers have no gradient: an input that holds them is not tried.
     """
-    plan = Plan(graph, rows, np.float64, input_gradient=True, operations=operations)
+    plan = Plan(graph, rows, np.float64, input_gradient=True, operations=operations, losses=losses)
     fill_rows(plan, rows, seed)
     _fill_parameters(plan, seed)
     key = Key(seed, CHECK)
@@ -72,6 +75,7 @@ def _checked_arrays(plan: Plan) -> list[tuple[str, Array, Array]]:
     data = [
         (node.path, values.reshape(-1), plan.input_gradient(plan.rows, place).reshape(-1).copy())
         for place, (node, values) in enumerate(inputs)
+        if not plan.graph.choices(place)
     ]
     parameters = [
         (parameter.name, plan.parameters[parameter.place], plan.gradient[parameter.place].copy())
@@ -81,13 +85,18 @@ def _checked_arrays(plan: Plan) -> list[tuple[str, Array, Array]]:
 
 
 def fill_rows(plan: Plan, rows: int, seed: int) -> None:
-    """Random data and answers; no number of the data is zero."""
+    """Random data and answers; no number of the data is zero but where it numbers tokens."""
     target, answers = Key(seed, CHECK, step=1, layer=1), plan.target(rows)
     for place, inputs in enumerate(plan.all_inputs(rows)):
         away = normal(Key(seed, CHECK, step=1, shard=place), inputs.size)
         inputs[...] = (away + np.copysign(0.1, away)).reshape(inputs.shape)
+        choices = plan.graph.choices(place)
+        if choices:
+            found = words(Key(seed, CHECK, step=1, shard=place), inputs.size) % np.uint64(choices)
+            inputs[...] = found.reshape(inputs.shape)
     if plan.graph.target.kind == "labels":
-        answers[...] = words(target, rows) % np.uint64(plan.graph.target.classes)
+        labels = words(target, answers.size) % np.uint64(plan.graph.target.classes)
+        answers[...] = labels.reshape(answers.shape)
     else:
         answers[...] = uniform(target, answers.size).reshape(answers.shape)
 

@@ -14,7 +14,7 @@ from gradloom.worker.engine.binding import Bound, Memory, bind
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.layout import lay_out, needed_gradients, workspaces
 from gradloom.worker.engine.loss import LossCall
-from gradloom.worker.engine.losses import RULES
+from gradloom.worker.engine.losses import RULES, Rules
 from gradloom.worker.engine.metrics import Statistics, measures_of
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.random import Key
@@ -52,6 +52,7 @@ class Plan:
         registers: int = 1,
         input_gradient: bool = False,
         operations: Operations = OPERATIONS,
+        losses: Rules = RULES,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.graph = graph
@@ -62,7 +63,7 @@ class Plan:
         self.backward_seconds = 0.0
         self._operations = operations
         self._clock = clock
-        self._rules = RULES[type(graph.loss)]
+        self._rules = losses[type(graph.loss)]
         self._needed = needed_gradients(graph, input_gradient)
         self._memory = self._allocate(dtype)
         self._bindings: dict[tuple[int, tuple[Shard, ...]], tuple[Array, Bound]] = {}
@@ -188,6 +189,5 @@ class Plan:
 
 
 def _target(graph: Graph, rows: int, dtype: Float) -> Array:
-    if graph.target.kind == "labels":
-        return np.zeros(rows, np.int64)
-    return np.zeros((rows, *graph.target.shape), dtype)
+    labels = graph.target.kind == "labels"
+    return np.zeros((rows, *graph.target.shape), np.int64 if labels else dtype)

@@ -11,15 +11,21 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Add,
+    Attention,
     AveragePool1d,
     AveragePool2d,
     BatchNorm,
     BinaryCrossEntropy,
+    BlockActivation,
+    BlockNorm,
+    Concat,
     Conv1d,
     Conv2d,
     Dense,
     Dropout,
     Elu,
+    Embedding,
     Flatten,
     Gelu,
     GeluApproximation,
@@ -42,7 +48,9 @@ from gradloom.worker.engine.spec import (
     MeanAbsoluteError,
     MeanSquaredError,
     Padding,
+    Positions,
     Relu,
+    Reshape,
     Residual,
     RmsNorm,
     RmsProp,
@@ -55,6 +63,7 @@ from gradloom.worker.engine.spec import (
     Softplus,
     Tanh,
     Target,
+    TransformerBlock,
     UpdateRule,
 )
 
@@ -105,8 +114,32 @@ SPECIMENS: Mapping[str, Specimen] = {
     "layer_norm": Specimen((LayerNorm(),)),
     "rms_norm": Specimen((RmsNorm(),)),
     "group_norm": Specimen((GroupNorm(2),)),
-    "lstm": Specimen((Lstm(4), Lstm(3, True, True), Lstm(4, bias=False)), (SEQUENCE,)),
-    "gru": Specimen((Gru(4), Gru(3, True, True), Gru(4, bias=False)), (SEQUENCE,)),
+    "embedding": Specimen((Embedding(5, 3), Embedding(5, 3, padding_index=1)), (VECTOR,), tokens=5),
+    "positions": Specimen((Positions(6), Positions(9)), (SEQUENCE,)),
+    "attention": Specimen(
+        (
+            Attention(2),
+            Attention(2, causal=True, bias=False),
+            Attention(4, kv_heads=2, causal=True, rotary=True),
+        ),
+        (SEQUENCE,),
+    ),
+    "transformer_block": Specimen(
+        (
+            TransformerBlock(2, causal=True),
+            TransformerBlock(
+                4,
+                kv_heads=1,
+                rotary=True,
+                hidden=12,
+                activation=BlockActivation.SILU,
+                norm=BlockNorm.RMS_NORM,
+                dropout=0.25,
+                bias=False,
+            ),
+        ),
+        (SEQUENCE,),
+    ),
     "conv1d": Specimen(
         (
             Conv1d(4, (3,), padding=Padding.SAME),
@@ -134,7 +167,13 @@ SPECIMENS: Mapping[str, Specimen] = {
     "global_average_pool": Specimen((GlobalAveragePool(),), (SEQUENCE, IMAGE)),
     "global_max_pool": Specimen((GlobalMaxPool(),), (SEQUENCE, IMAGE)),
     "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1))),
+    "lstm": Specimen((Lstm(4), Lstm(4, return_sequences=True, bidirectional=True)), (SEQUENCE,)),
+    "gru": Specimen((Gru(4), Gru(4, return_sequences=True, bidirectional=True)), (SEQUENCE,)),
+    "reshape": Specimen((Reshape((-1, 4)), Reshape((2, 2, -1)))),
 }
+
+# Layers of several inputs, which no chain can show.
+OF_SEVERAL: Mapping[str, Layer] = {"concat": Concat(), "add": Add()}
 
 _LABELS = Target("labels", classes=4)
 _NUMBERS = Target("numbers", shape=(4,))
