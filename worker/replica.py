@@ -14,8 +14,9 @@ from gradloom.worker.data.split import Rows, order
 from gradloom.worker.engine.graph import build_graph
 from gradloom.worker.engine.joining import come_to_the_same, together
 from gradloom.worker.engine.kernels.operations import FAST
+from gradloom.worker.engine.kernels.optimizers import global_norm
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
-from gradloom.worker.engine.optimizers import clip_elements, clip_scale, global_norm
+from gradloom.worker.engine.optimizers import clip_elements, clip_scale
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import DROPOUT, Key
 from gradloom.worker.engine.schedules import learning_rate
@@ -154,8 +155,9 @@ class Replica:
         began = self._clock()
         total = summed(parts, self._task.shards)
         rate = self._learning_rate()
-        norm = self._clipped_mean(total)
-        self.state.advance(total.gradient, rate)
+        rows = divisor(total.statistics)
+        norm = global_norm(total.gradient) / rows
+        self.state.advance(total.gradient, rate, self._scale(total.gradient, norm, rows))
         metrics = summarize(self._task.learning.loss, total.statistics)
         # A batch of which no row counts loses nothing; its mean would be no number.
         loss = metrics["loss"] if total.statistics[0] else 0.0
@@ -166,23 +168,14 @@ class Replica:
         base = learning.optimizer.kind.learning_rate
         return learning_rate(learning.schedule, base, self.state.step, learning.steps)
 
-    def _clipped_mean(self, total: Sum) -> float:
-        """Makes the sum of gradients the batch's clipped mean; its norm before clipping."""
-        gradient = total.gradient
-        with np.errstate(all="ignore"):
-            np.divide(gradient, np.float32(divisor(total.statistics)), out=gradient)
-            norm = global_norm(gradient)
-            self._clip(gradient, norm)
-        return norm
-
-    def _clip(self, gradient: Vector, norm: float) -> None:
+    def _scale(self, gradient: Vector, norm: float, rows: float) -> float:
+        """What makes the batch's clipped mean of the sum, whose elements are cut off here."""
         optimizer = self._task.learning.optimizer
         if optimizer.clip_value is not None:
-            clip_elements(gradient, optimizer.clip_value)
-            norm = global_norm(gradient)
-        if optimizer.clip_norm is not None:
-            scale = clip_scale(norm, optimizer.clip_norm)
-            np.multiply(gradient, np.float32(scale), out=gradient)
+            with np.errstate(all="ignore"):
+                clip_elements(gradient, optimizer.clip_value * rows)
+            norm = global_norm(gradient) / rows
+        return clip_scale(norm, optimizer.clip_norm) / rows
 
     def evaluate(self, split: str, first: int, last: int) -> dict[Node, Statistics]:
         """Statistics of the blocks first … last-1 of a split, validation or test."""

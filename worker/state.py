@@ -13,6 +13,7 @@ from safetensors.numpy import load, save
 
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.initializers import initial_parameters
+from gradloom.worker.engine.kernels.optimizers import FAST_UPDATES
 from gradloom.worker.engine.optimizers import init, segments, slots, update
 from gradloom.worker.engine.spec import Optimizer
 from gradloom.worker.tensor_file import metadata as metadata_of
@@ -51,8 +52,8 @@ class State:
     def _side(self) -> int:
         return self.step % 2
 
-    def advance(self, gradient: Vector, learning_rate: float) -> None:
-        """One update with the batch's mean gradient."""
+    def advance(self, gradient: Vector, learning_rate: float, scale: float = 1.0) -> None:
+        """One update with the batch's clipped mean gradient, which is scale × gradient."""
         old, new = self._side, 1 - self._side
         with np.errstate(all="ignore"):
             update(
@@ -64,7 +65,9 @@ class State:
                 self._slots[new],
                 learning_rate=learning_rate,
                 step=self.step + 1,
+                gradient_scale=scale,
                 segments=self._segments,
+                updates=FAST_UPDATES,
             )
         self.step += 1
 
