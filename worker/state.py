@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load, save
 
+from gradloom.worker.engine.arrays import side_by_side
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.initializers import initial_parameters
 from gradloom.worker.engine.kernels.optimizers import FAST_UPDATES
-from gradloom.worker.engine.optimizers import init, segments, slots, update
+from gradloom.worker.engine.optimizers import segments, slots, update
 from gradloom.worker.engine.spec import Optimizer
 from gradloom.worker.tensor_file import metadata as metadata_of
 
@@ -38,10 +39,11 @@ class State:
         self._rule = optimizer.kind
         places = [(parameter.place, parameter.shape) for parameter in graph.parameters]
         self._segments = segments(optimizer, places)
-        parameters = initial_parameters(graph, seed)
-        self._parameters = (parameters, np.empty_like(parameters))
-        first = init(self._rule, parameters)
-        self._slots = (first, tuple(np.empty_like(slot) for slot in first))
+        count = len(slots(self._rule))
+        memory = side_by_side(2 + 2 * count, graph.parameter_count, np.float32)
+        self._parameters = memory[:2]
+        self._slots = (memory[2 : 2 + count], memory[2 + count :])
+        np.copyto(self.parameters, initial_parameters(graph, seed))
 
     @property
     def parameters(self) -> Vector:
