@@ -42,6 +42,7 @@ class ServerConfig:
     data_roots are the folders whose files jobs may name, all files where it is empty; a relative
     path is looked for below each of them. accept_no_auth allows listening beyond this machine
     although nobody has to sign in. cpus are those given to workers, all where left out.
+    spare_workers are processes of the local backend kept ready, so that a job starts at once.
     """
 
     data_dir: Path
@@ -52,6 +53,7 @@ class ServerConfig:
     data_roots: tuple[Path, ...] = ()
     accept_no_auth: bool = False
     cpus: int | None = None
+    spare_workers: int = 2
 
     @property
     def roots(self) -> tuple[Path, ...]:

@@ -29,6 +29,7 @@ from gradloom.service.errors import CannotServe
 from gradloom.service.fleet.group import Fleet
 from gradloom.service.fleet.local_group import LocalFleet
 from gradloom.service.fleet.ray_environment import prepare
+from gradloom.service.fleet.worker_process import Spares
 from gradloom.service.jobs.sql_store import open_store
 from gradloom.service.jobs.sqlite import StoreUnusable
 from gradloom.service.jobs.store import JobStore
@@ -115,7 +116,7 @@ def _warning(config: ServerConfig) -> str:
 
 def _open_fleet(config: ServerConfig) -> Fleet:
     if _backend(config) == "local":
-        return LocalFleet(config.cpus)
+        return LocalFleet(config.cpus, Spares(config.spare_workers, config.data_dir / "spares"))
     prepare(os.environ, None if config.address else config.data_dir / "ray_token")
     # Ray reads its environment when it is imported, so not before prepare.
     from gradloom.service.fleet.ray_group import RayFleet

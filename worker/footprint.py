@@ -37,7 +37,7 @@ def footprint(
     return Footprint(
         process=PROCESS_BYTES,
         data=(summary.rows + summary.test_rows) * _row_numbers(summary) * _FLOAT_BYTES,
-        state=graph.parameter_count * _FLOAT_BYTES * _state_vectors(rule, shards),
+        state=graph.vector_size * _FLOAT_BYTES * _state_vectors(rule, shards),
         activations=row_bytes(graph)
         * most_rows(batch_size, shards, max(summary.validation_rows, summary.test_rows)),
     )

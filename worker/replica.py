@@ -11,9 +11,10 @@ from gradloom.worker.data.batches import Bounds, block_bounds, most_rows, place,
 from gradloom.worker.data.preparation import Prepared
 from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
+from gradloom.worker.engine.fusion import fuse
 from gradloom.worker.engine.graph import build_graph
 from gradloom.worker.engine.joining import come_to_the_same, together
-from gradloom.worker.engine.kernels.operations import FAST
+from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.kernels.optimizers import global_norm
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
 from gradloom.worker.engine.optimizers import clip_elements, clip_scale
@@ -77,7 +78,7 @@ class Replica:
         )
         evaluated = max(data.summary.validation_rows, data.summary.test_rows)
         self._plan = Plan(
-            self._graph,
+            fuse(self._graph, FUSIONS),
             together(
                 self._graph, task.batch_size, most_rows(task.batch_size, task.shards, evaluated)
             ),
@@ -155,9 +156,11 @@ class Replica:
         began = self._clock()
         total = summed(parts, self._task.shards)
         rate = self._learning_rate()
+        self._mean_buffers(total.gradient)
+        gradient = total.gradient[: self._graph.parameter_count]
         rows = divisor(total.statistics)
-        norm = global_norm(total.gradient) / rows
-        self.state.advance(total.gradient, rate, self._scale(total.gradient, norm, rows))
+        norm = global_norm(gradient) / rows
+        self.state.advance(total.gradient, rate, self._scale(gradient, norm, rows))
         metrics = summarize(self._task.learning.loss, total.statistics)
         # A batch of which no row counts loses nothing; its mean would be no number.
         loss = metrics["loss"] if total.statistics[0] else 0.0
@@ -167,6 +170,12 @@ class Replica:
         learning = self._task.learning
         base = learning.optimizer.kind.learning_rate
         return learning_rate(learning.schedule, base, self.state.step, learning.steps)
+
+    def _mean_buffers(self, vector: Vector) -> None:
+        """Makes the sums behind the gradient means over the rows of the batch."""
+        batch = place(self.state.step, self._data.training.rows, self._task.batch_size)
+        sums = vector[self._graph.parameter_count :]
+        np.divide(sums, np.float32(batch.last - batch.first), out=sums)
 
     def _scale(self, gradient: Vector, norm: float, rows: float) -> float:
         """What makes the batch's clipped mean of the sum, whose elements are cut off here."""

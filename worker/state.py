@@ -30,7 +30,7 @@ class BadState(ValueError):
 
 
 class State:
-    """Parameters and slots, flat vectors in the order of the graph's parameters."""
+    """The graph's flat vector of parameters and buffers, and slots as long as the parameters."""
 
     def __init__(self, graph: Graph, optimizer: Optimizer, seed: int) -> None:
         """Stands at step 0 with the parameters of the seed."""
@@ -39,15 +39,19 @@ class State:
         self._rule = optimizer.kind
         places = [(parameter.place, parameter.shape) for parameter in graph.parameters]
         self._segments = segments(optimizer, places)
+        self._trained = slice(0, graph.parameter_count)
+        self._running = slice(graph.parameter_count, graph.vector_size)
+        self._momentum = _momentum(graph)
         count = len(slots(self._rule))
-        memory = side_by_side(2 + 2 * count, graph.parameter_count, np.float32)
+        memory = side_by_side(2 + 2 * count, graph.vector_size, np.float32)
         self._parameters = memory[:2]
-        self._slots = (memory[2 : 2 + count], memory[2 + count :])
+        slot_vectors = tuple(vector[self._trained] for vector in memory[2:])
+        self._slots = (slot_vectors[:count], slot_vectors[count:])
         np.copyto(self.parameters, initial_parameters(graph, seed))
 
     @property
     def parameters(self) -> Vector:
-        """The parameters at the step; not to be written to."""
+        """The parameters at the step, then the buffers; not to be written to."""
         return self._parameters[self._side]
 
     @property
@@ -55,15 +59,18 @@ class State:
         return self.step % 2
 
     def advance(self, gradient: Vector, learning_rate: float, scale: float = 1.0) -> None:
-        """One update with the batch's clipped mean gradient, which is scale × gradient."""
+        """One update with the batch's clipped mean gradient, which is scale × gradient.
+
+        Behind the gradient stand means for the buffers.
+        """
         old, new = self._side, 1 - self._side
         with np.errstate(all="ignore"):
             update(
                 self._rule,
-                gradient,
-                self._parameters[old],
+                gradient[self._trained],
+                self._parameters[old][self._trained],
                 self._slots[old],
-                self._parameters[new],
+                self._parameters[new][self._trained],
                 self._slots[new],
                 learning_rate=learning_rate,
                 step=self.step + 1,
@@ -71,10 +78,18 @@ class State:
                 segments=self._segments,
                 updates=FAST_UPDATES,
             )
+            self._run_on(gradient[self._running], old, new)
         self.step += 1
 
+    def _run_on(self, means: Vector, old: int, new: int) -> None:
+        """Buffers of the new side from those of the old one: b + momentum (mean - b)."""
+        before, after = (self._parameters[side][self._running] for side in (old, new))
+        np.subtract(means, before, out=after)
+        np.multiply(after, self._momentum, out=after)
+        np.add(before, after, out=after)
+
     def weights_sha256(self) -> str:
-        """SHA-256 of the parameters' bytes in the order of their names, little-endian float32."""
+        """SHA-256 of parameters and buffers in the order of their names, little-endian float32."""
         named = self._named(self.parameters)
         digest = hashlib.sha256()
         for name in sorted(named):
@@ -82,7 +97,7 @@ class State:
         return digest.hexdigest()
 
     def model(self, metadata: Mapping[str, str]) -> bytes:
-        """The parameters as a safetensors file, by name."""
+        """The parameters and buffers as a safetensors file, by name."""
         return save(self._named(self.parameters), {**metadata, _STEP: str(self.step)})
 
     def snapshot(self, metadata: Mapping[str, str]) -> bytes:
@@ -95,24 +110,31 @@ class State:
     def restore(self, content: bytes) -> None:
         """Stands where a snapshot stood. Raises BadState, and then stands where it was."""
         arrays, step = load(content), int(metadata_of(content)[_STEP])
-        parameters = self._flat(arrays, "")
-        states = [self._flat(arrays, f"{_SLOT}{name}.") for name in slots(self._rule)]
+        parameters = np.empty_like(self.parameters)
+        self._read(arrays, "", parameters)
+        states = [np.empty_like(slot) for slot in self._slots[self._side]]
+        for name, state in zip(slots(self._rule), states, strict=True):
+            self._read(arrays, f"{_SLOT}{name}.", state)
         self.step = step
         np.copyto(self._parameters[self._side], parameters)
         for slot, value in zip(self._slots[self._side], states, strict=True):
             np.copyto(slot, value)
 
     def _named(self, vector: Vector) -> dict[str, Vector]:
-        return {
-            parameter.name: vector[parameter.place].reshape(parameter.shape)
-            for parameter in self._graph.parameters
-        }
+        """The arrays of a flat vector by name; without the buffers where it has none."""
+        graph = self._graph
+        parts = graph.parameters if vector.size == graph.parameter_count else graph.parts
+        return {part.name: vector[part.place].reshape(part.shape) for part in parts}
 
-    def _flat(self, arrays: Mapping[str, Vector], prefix: str) -> Vector:
-        vector = np.empty_like(self.parameters)
+    def _read(self, arrays: Mapping[str, Vector], prefix: str, vector: Vector) -> None:
         for name, place in self._named(vector).items():
             found = arrays.get(prefix + name)
             if found is None or found.shape != place.shape or found.dtype != np.float32:
                 raise BadState(f"the snapshot has no array {prefix + name} of shape {place.shape}")
             np.copyto(place, found)
-        return vector
+
+
+def _momentum(graph: Graph) -> Vector:
+    """The momentum of each number of the buffers."""
+    momenta = [np.full(buffer.size, buffer.momentum, np.float32) for buffer in graph.buffers]
+    return np.concatenate(momenta) if momenta else np.empty(0, np.float32)

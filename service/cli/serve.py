@@ -43,6 +43,14 @@ from gradloom.service.cli.output import Output, prints
 )
 @click.option("--cpus", type=int, metavar="N", help="CPUs for workers.  [default: all]")
 @click.option(
+    "--spare-workers",
+    type=click.IntRange(0, 1024),
+    metavar="N",
+    default=2,
+    show_default=True,
+    help="Idle processes of the local backend kept ready, so that jobs start at once.",
+)
+@click.option(
     "--i-accept-no-auth",
     "accept_no_auth",
     is_flag=True,
@@ -58,6 +66,7 @@ def serve_command(
     ray_address: str | None,
     data_roots: tuple[Path, ...],
     cpus: int | None,
+    spare_workers: int,
     accept_no_auth: bool,
 ) -> int:
     """\b
@@ -84,6 +93,7 @@ def serve_command(
         data_roots=tuple(root.absolute() for root in data_roots),
         accept_no_auth=accept_no_auth,
         cpus=cpus,
+        spare_workers=spare_workers,
     )
 
     def announce(ready: Ready) -> None:

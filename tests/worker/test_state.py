@@ -72,7 +72,7 @@ def test_an_update_that_fails_leaves_the_step_whole(state: State) -> None:
     state.advance(gradient(state, 0), 0.1)
     before = state.weights_sha256()
     with pytest.raises(ValueError, match="shape"):
-        state.advance(np.ones(state.parameters.size + 1, np.float32), 0.1)
+        state.advance(np.ones(state.parameters.size - 1, np.float32), 0.1)
     assert (state.step, state.weights_sha256()) == (1, before)
 
 

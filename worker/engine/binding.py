@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gradloom.worker.engine.arrays import Array, Buffer, Shape, size
-from gradloom.worker.engine.graph import Graph, Node
+from gradloom.worker.engine import arrays
+from gradloom.worker.engine.arrays import Array, Shape, size
+from gradloom.worker.engine.graph import Buffer, Graph, Node, Parameter
 from gradloom.worker.engine.layout import Edge, gradient_edges
 from gradloom.worker.engine.loss import LossCall
 from gradloom.worker.engine.losses import RULES
@@ -148,15 +149,12 @@ class _Binder:
 
     def _merged(self, index: int, shard: int) -> Iterator[Instruction]:
         """The node's part of the gradient: nothing without rows, then added to others."""
-        parameters = self._graph.nodes[index].parameters
-        if not parameters:
-            return
-        place = slice(parameters[0].place.start, parameters[-1].place.stop)
-        registers = self._memory.registers[:, place]
-        if not self._spans[shard].rows:
-            yield registers[self._shards[shard].register].fill, (0,)
-        for into, addend in self._shards[shard].merges:
-            yield np.add, (registers[into], registers[addend], registers[into])
+        for place in _runs(self._graph.nodes[index]):
+            registers = self._memory.registers[:, place]
+            if not self._spans[shard].rows:
+                yield registers[self._shards[shard].register].fill, (0,)
+            for into, addend in self._shards[shard].merges:
+                yield np.add, (registers[into], registers[addend], registers[into])
 
     def _sums(self, index: int) -> Iterator[Instruction]:
         """Second gradients towards a node, added to the first."""
@@ -185,11 +183,11 @@ class _Views:
         node = self._graph.nodes[index]
         shapes = self._graph.input_shapes(node)
         return Call(
-            number=index,
+            number=node.number,
             layer=node.layer,
             inputs=tuple(self.output(source, span) for source in node.inputs),
             output=self.output(index, span),
-            parameters=_parts(node, self._parameters),
+            parameters=_parts(node.parameters, self._parameters),
             saved=self._buffers("saved", index, rules.saved(node.layer, shapes), span),
             scratch=self._buffers("scratch", 0, rules.scratch(node.layer, shapes), span),
             output_gradient=self.gradient(index, span),
@@ -197,7 +195,9 @@ class _Views:
                 self._towards(index, place, edge, span)
                 for place, edge in enumerate(self._edges[index])
             ),
-            parameter_gradients=_parts(node, self._memory.registers[register]),
+            parameter_gradients=_parts(node.parameters, self._memory.registers[register]),
+            buffers=_parts(node.buffers, self._parameters),
+            buffer_sums=_parts(node.buffers, self._memory.registers[register]),
         )
 
     def loss(self, span: Span) -> LossCall[Any]:
@@ -236,7 +236,11 @@ class _Views:
         return self.addend(index, place, span)
 
     def _buffers(
-        self, kind: Literal["saved", "scratch"], node: int, buffers: tuple[Buffer, ...], span: Span
+        self,
+        kind: Literal["saved", "scratch"],
+        node: int,
+        buffers: tuple[arrays.Buffer, ...],
+        span: Span,
     ) -> tuple[Array, ...]:
         # Scratch is the same memory for every shard in turn.
         rows = span if kind == "saved" else Span(0, span.rows)
@@ -247,7 +251,9 @@ class _Views:
             for place, buffer in enumerate(buffers)
         )
 
-    def _shared(self, kind: Literal["saved", "scratch"], place: int, buffer: Buffer) -> Array:
+    def _shared(
+        self, kind: Literal["saved", "scratch"], place: int, buffer: arrays.Buffer
+    ) -> Array:
         dtype = buffer.dtype or self._memory.dtype
         if kind == "saved":
             return np.zeros(buffer.shape, dtype)
@@ -261,5 +267,19 @@ class _Views:
         return view(memory, span.last, shape, dtype or self._memory.dtype)[span.slice]
 
 
-def _parts(node: Node, vector: Array) -> tuple[Array, ...]:
-    return tuple(vector[parameter.place].reshape(parameter.shape) for parameter in node.parameters)
+def _parts(places: tuple[Parameter | Buffer, ...], vector: Array) -> tuple[Array, ...]:
+    return tuple(vector[place.place].reshape(place.shape) for place in places)
+
+
+def _runs(node: Node) -> Iterator[slice]:
+    """The node's places in the flat vector, neighbours as one."""
+    ends: slice | None = None
+    for place in (part.place for part in node.parts):
+        if ends is not None and ends.stop == place.start:
+            ends = slice(ends.start, place.stop)
+            continue
+        if ends is not None:
+            yield ends
+        ends = place
+    if ends is not None:
+        yield ends

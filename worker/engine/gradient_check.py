@@ -76,7 +76,8 @@ def _fill_parameters(plan: Plan, seed: int) -> None:
     """Random parameters, none of them zero."""
     weights = Key(seed, CHECK, step=1, layer=2)
     plan.parameters[...] = initial_parameters(plan.graph, seed)
-    plan.parameters += 0.1 * normal(weights, plan.parameters.size)
+    trained = plan.parameters[: plan.graph.parameter_count]
+    trained += 0.1 * normal(weights, trained.size)
 
 
 def _error(plan: Plan, key: Key, values: Array, gradient: Array, most: int) -> float:

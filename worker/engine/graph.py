@@ -1,12 +1,12 @@
 """A model as nodes with inferred shapes, every fault named with its field path."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradloom.worker.engine.arrays import Shape, size, text
 from gradloom.worker.engine.check import WORDS, check_model
 from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
-from gradloom.worker.engine.operation import Flops, ShapeMismatch, Weights
+from gradloom.worker.engine.operation import Flops, RunningMean, ShapeMismatch, Weights
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.spec import (
     Fault,
@@ -54,15 +54,53 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Buffer:
+    """A running mean: PyTorch's name and layout, and where it begins in the flat vector."""
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    momentum: float
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """The number of its elements."""
+        return size(self.shape)
+
+    @property
+    def place(self) -> slice:
+        """Where it stands in the flat vector."""
+        return slice(self.offset, self.offset + self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The layers of a chain of operations that one operation computes."""
+
+    layers: tuple["Layer | Fused | None", ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
-    """One operation; inputs are indices of nodes before it, the shape leaves out the row axis."""
+    """One operation; inputs are indices of nodes before it, the shape leaves out the row axis.
+
+    The number is the node's index in the graph that was built, whatever was fused since.
+    """
 
     operation: str
-    layer: Layer | None
+    layer: Layer | Fused | None
     inputs: tuple[int, ...]
     shape: Shape
     path: str
+    number: int
     parameters: tuple[Parameter, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Parameter | Buffer, ...]:
+        """All of it that stands in the flat vector."""
+        return (*self.parameters, *self.buffers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +117,10 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in topological order, the model's input first and its output last, and the loss."""
+    """Nodes in topological order, the model's input first and its output last, and the loss.
+
+    A flat vector holds all parameters in order, then all buffers.
+    """
 
     nodes: tuple[Node, ...]
     loss: Loss
@@ -102,8 +143,23 @@ class Graph:
 
     @property
     def parameter_count(self) -> int:
-        """The length of the flat vector."""
+        """How many numbers are trained: those of the parameters."""
         return sum(parameter.size for parameter in self.parameters)
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """All buffers in the order of the flat vector."""
+        return tuple(buffer for node in self.nodes for buffer in node.buffers)
+
+    @property
+    def parts(self) -> tuple[Parameter | Buffer, ...]:
+        """All that stands in the flat vector, in its order."""
+        return (*self.parameters, *self.buffers)
+
+    @property
+    def vector_size(self) -> int:
+        """The length of the flat vector."""
+        return self.parameter_count + sum(buffer.size for buffer in self.buffers)
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -149,7 +205,7 @@ def build_graph(model: Model, loss: Loss, input_shape: Shape, target: Target) ->
         raise ModelError(faults)
     builder = _Builder(input_shape)
     builder.add_layers(model.layers, 0, "model", "")
-    graph = Graph(tuple(builder.nodes), loss, target)
+    graph = Graph(builder.finished(), loss, target)
     faults = (*faults, *builder.faults, *_check_output(graph), *_check_class_weights(loss, target))
     if faults:
         raise ModelError(faults)
@@ -160,9 +216,17 @@ class _Builder:
     """Nodes and faults as they are found, layer by layer."""
 
     def __init__(self, input_shape: Shape) -> None:
-        self.nodes = [Node("input", None, (), input_shape, "data")]
+        self.nodes = [Node("input", None, (), input_shape, "data", 0)]
         self.faults: list[Fault] = []
         self._offset = 0
+        self._buffer_offset = 0
+
+    def finished(self) -> tuple[Node, ...]:
+        """The nodes, their buffers placed behind all parameters."""
+        return tuple(replace(node, buffers=self._placed(node.buffers)) for node in self.nodes)
+
+    def _placed(self, buffers: tuple[Buffer, ...]) -> tuple[Buffer, ...]:
+        return tuple(replace(buffer, offset=self._offset + buffer.offset) for buffer in buffers)
 
     def add_layers(self, layers: tuple[Layer, ...], source: int, path: str, name: str) -> int:
         """Chain the layers to the node source; returns the node they end in."""
@@ -185,13 +249,15 @@ class _Builder:
         shapes = tuple(self.nodes[index].shape for index in inputs)
         try:
             shape = rules.shape(layer, shapes)
-            weights = rules.weights(layer, shapes)
+            weights, means = rules.weights(layer, shapes), rules.buffers(layer, shapes)
         except ShapeMismatch as mismatch:
             self.faults.append(Fault(path, mismatch.sentence))
-            shape, weights = mismatch.assumed, ()
+            shape, weights, means = mismatch.assumed, (), ()
         parameters = tuple(self._parameter(weight, name) for weight in weights)
-        self.nodes.append(Node(operation, layer, inputs, shape, path, parameters))
-        return len(self.nodes) - 1
+        buffers = tuple(self._buffer(mean, name) for mean in means)
+        number = len(self.nodes)
+        self.nodes.append(Node(operation, layer, inputs, shape, path, number, parameters, buffers))
+        return number
 
     def _parameter(self, weight: Weights, name: str) -> Parameter:
         offset, self._offset = self._offset, self._offset + size(weight.shape)
@@ -203,6 +269,10 @@ class _Builder:
             weight.fan_out,
             offset,
         )
+
+    def _buffer(self, mean: RunningMean, name: str) -> Buffer:
+        offset, self._buffer_offset = self._buffer_offset, self._buffer_offset + size(mean.shape)
+        return Buffer(name + mean.name, mean.shape, mean.initializer, mean.momentum, offset)
 
 
 def _check_output(graph: Graph) -> tuple[Fault, ...]:

@@ -13,11 +13,13 @@ from gradloom.worker.engine.spec import Initializer
 
 
 def initial_parameters(graph: Graph, seed: int) -> npt.NDArray[np.float32]:
-    """All parameters as one vector; each has a key of its own, its place in the graph."""
-    vector = np.zeros(graph.parameter_count, np.float32)
+    """The flat vector before the first step; each parameter has a key of its own, its number."""
+    vector = np.zeros(graph.vector_size, np.float32)
     for index, parameter in enumerate(graph.parameters):
         key = Key(seed, INITIALIZE, layer=index)
         vector[parameter.place] = _INITIALIZERS[parameter.initializer](key, parameter)
+    for buffer in graph.buffers:
+        vector[buffer.place] = float(buffer.initializer is Initializer.ONES)
     return vector
 
 

@@ -38,6 +38,19 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningMean:
+    """An array of an operation that is not trained: a mean over rows that runs along with steps.
+
+    After a step it is (1 - momentum) × itself + momentum × the mean over the batch's rows.
+    """
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    momentum: float
+
+
+@dataclass(frozen=True, slots=True)
 class Flops:
     """Arithmetic per row: forward, and backward towards the inputs and the parameters.
 
@@ -54,7 +67,8 @@ class Call(Generic[L]):
     """An operation's arrays for one number of rows; contiguous, and no two share memory.
 
     saved lasts from the forward pass to the vjp, scratch to the end of either. An input gradient
-    is None where nobody needs it.
+    is None where nobody needs it. buffers are the running means as they stand, which an operation
+    reads outside training; vjp writes into buffer_sums what they are means of, summed over rows.
     """
 
     number: int
@@ -67,6 +81,8 @@ class Call(Generic[L]):
     output_gradient: Array
     input_gradients: tuple[Array | None, ...]
     parameter_gradients: tuple[Array, ...]
+    buffers: tuple[Array, ...] = ()
+    buffer_sums: tuple[Array, ...] = ()
 
 
 # A key is None outside training.
@@ -80,6 +96,11 @@ def same_shape(_layer: object, inputs: Shapes) -> Shape:
 
 def no_weights(_layer: object, _inputs: Shapes) -> tuple[Weights, ...]:
     """The rule of an operation without parameters."""
+    return ()
+
+
+def no_running_means(_layer: object, _inputs: Shapes) -> tuple[RunningMean, ...]:
+    """The rule of an operation without running means."""
     return ()
 
 
@@ -123,6 +144,7 @@ class Operation(Generic[L]):
     flops: Callable[[L, Shapes], Flops]
     shape: Callable[[L, Shapes], Shape] = same_shape
     weights: Callable[[L, Shapes], tuple[Weights, ...]] = no_weights
+    buffers: Callable[[L, Shapes], tuple[RunningMean, ...]] = no_running_means
     keeps: tuple[Literal["input", "output"], ...] = ()
     saved: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers
     scratch: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers

@@ -39,8 +39,8 @@ class TooManyRows(ValueError):
 class Plan:
     """Runs a graph on up to so many rows, those of one shard or of several.
 
-    parameters is a flat vector in the order of graph.parameters, so is each of the registers that
-    gradients are summed in. The seconds are those of the last training.
+    parameters is a flat vector of the graph's parameters and buffers, so is each of the registers
+    that gradients are summed in. The seconds are those of the last training.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Plan:
     ) -> None:
         self.graph = graph
         self.rows = rows
-        self.parameters: Array = np.zeros(graph.parameter_count, dtype)
-        self.registers: Array = np.zeros((registers, graph.parameter_count), dtype)
+        self.parameters: Array = np.zeros(graph.vector_size, dtype)
+        self.registers: Array = np.zeros((registers, graph.vector_size), dtype)
         self.forward_seconds = 0.0
         self.backward_seconds = 0.0
         self._operations = operations

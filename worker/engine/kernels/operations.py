@@ -1,5 +1,9 @@
 """The table of operations that jobs run: compiled kernels where there are some, else the twins."""
 
+from gradloom.worker.engine.fusion import Fusions
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 
 FAST: Operations = {**OPERATIONS}
+
+# Chains that a kernel computes at once, longer ones first.
+FUSIONS: Fusions = {}
