@@ -121,7 +121,7 @@ class Run:
         self._reported_step = self._start_step
         self._checkpoint_time = around.monotonic()
         self._progress = ProgressLog(
-            plan_of(job), job.spec.training.batch_size, self._start_step, around.monotonic()
+            plan_of(job), job.spec.training.update_rows, self._start_step, around.monotonic()
         )
         self._end: End | None = None
 

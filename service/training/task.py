@@ -31,7 +31,7 @@ def task_of(job: Job, roots: Sequence[str]) -> Task:
         data=spec.data,
         data_sha256=job.receipt.data_sha256,
         roots=tuple(roots),
-        batch_size=spec.training.batch_size,
+        batch_size=spec.training.update_rows,
         shards=plan.shards,
     )
 
