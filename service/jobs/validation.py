@@ -285,7 +285,7 @@ def _look_at_size(findings: Findings, draft: Draft) -> None:
         return
     findings.footprint = footprint(
         graph,
-        optimizer.kind,
+        optimizer,
         summary,
         batch_size=training.update_rows,
         shards=shards_of(training),

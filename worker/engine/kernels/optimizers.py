@@ -182,6 +182,12 @@ def _lion(
         new_parameters[i] = shrunk * parameters[i] - step
 
 
+@kernel
+def _average(parameters: Array, average: Array, new_average: Array, share: float) -> None:
+    for i in range(parameters.size):
+        new_average[i] = average[i] + share * (parameters[i] - average[i])
+
+
 def _run(function: Callable[..., None], vectors: Vectors, *numbers: float) -> None:
     """Calls a kernel with a segment's vectors, and with numbers of their type.
 
@@ -270,6 +276,12 @@ FAST_UPDATES: Mapping[type[UpdateRule], Callable[[Any, Vectors, Moment], None]] 
         Lion: _update_lion,
     }
 )
+
+
+def average(decay: float, step: int, parameters: Array, old: Array, new: Array) -> None:
+    """Write the moving average after an update, counted from 1, that came to the parameters."""
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    _average(parameters, old, new, parameters.dtype.type(share))
 
 
 def global_norm(gradient: Array) -> float:
