@@ -199,7 +199,11 @@ class Replica:
     def _update(self, total: Vector, rate: float, norm: float, rows: float) -> None:
         self._mean_buffers(total)
         gradient = total[: self._graph.parameter_count]
+        before = self.state.counters
         self.state.advance(total, rate, self._scale(gradient, norm, rows))
+        # An update that overflows shows in the next step's loss; after the last there is none.
+        if self.state.step == self._task.learning.steps and not self.state.is_finite:
+            self.state.take_back(before)
 
     def heed(self, measured: tuple[tuple[int, float], ...]) -> None:
         """Lets the schedule know of validation losses and their steps, where it looks at them."""

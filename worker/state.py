@@ -126,6 +126,11 @@ class State:
         self.step += 1
         self.counters = replace(self.counters, skipped=self.counters.skipped + 1)
 
+    def take_back(self, counters: Counters) -> None:
+        """Has the step that was just made change nothing, given the counters before it."""
+        self._side = 1 - self._side
+        self.counters = replace(counters, skipped=counters.skipped + 1)
+
     def measured(self, step: int, loss: float, schedule: ReduceOnPlateauSchedule) -> None:
         """Takes note of the validation loss at a step; once, and only when it stands there."""
         if step == self.step != self.counters.measured:

@@ -14,7 +14,10 @@ _SHARE_OF_TIME = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """A committed step, as a worker reports it; seconds by phase are of the slowest worker."""
+    """A committed step, as a worker reports it; seconds by phase are of the slowest worker.
+
+    skipped are the newest steps in a row that changed nothing, this one among them.
+    """
 
     step: int
     loss: float
@@ -22,6 +25,7 @@ class StepReport:
     gradient_norm: float
     metrics: Mapping[str, float]
     seconds: Mapping[str, float]
+    skipped: int = 0
 
     def with_seconds(self, seconds: Mapping[str, float]) -> "StepReport":
         """The report with the seconds of more phases."""
@@ -50,6 +54,11 @@ class ProgressLog:
     def committed(self, report: StepReport) -> None:
         """Takes note of a committed step."""
         self._newest = report
+
+    def skipped(self, step: int) -> None:
+        """Takes note of a step that changed nothing; the numbers stay those of the one before."""
+        if self._newest is not None:
+            self._newest = replace(self._newest, step=step)
 
     def measured(self, split: str, step: int, values: Mapping[str, float]) -> tuple[Metric, ...]:
         """Takes note of a split's metrics; the next sample has them."""
