@@ -10,6 +10,7 @@ import click
 from gradloom.service.cli.extras import needing, require_backend
 from gradloom.service.cli.interrupts import leave_on_next
 from gradloom.service.cli.output import Output, prints
+from gradloom.worker.engine.profile import PROFILE_DEFAULT, PROFILES
 
 
 @click.command("serve")
@@ -56,6 +57,13 @@ from gradloom.service.cli.output import Output, prints
     is_flag=True,
     help="Listen beyond this machine although nobody has to sign in.",
 )
+@click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    default=PROFILE_DEFAULT,
+    show_default=True,
+    help="The arithmetic of new jobs: pinned for every CPU of that level, or this CPU's best.",
+)
 @prints
 def serve_command(
     output: Output,
@@ -68,6 +76,7 @@ def serve_command(
     cpus: int | None,
     spare_workers: int,
     accept_no_auth: bool,
+    profile: str,
 ) -> int:
     """\b
     Examples:
@@ -93,6 +102,7 @@ def serve_command(
         data_roots=tuple(root.absolute() for root in data_roots),
         accept_no_auth=accept_no_auth,
         cpus=cpus,
+        profile=profile,
         spare_workers=spare_workers,
     )
 

@@ -16,10 +16,11 @@ _LAST_WORDS_SECONDS = 1.0
 
 
 class LocalGroup:
-    """Workers of one job as child processes, started with the pinned arithmetic profile."""
+    """Workers of one job as child processes, started with an arithmetic profile."""
 
-    def __init__(self, log_folder: Path, spares: Spares | None = None) -> None:
+    def __init__(self, log_folder: Path, profile: str, spares: Spares | None = None) -> None:
         self._log_folder = log_folder
+        self._profile = profile
         self._spares = spares
         self._workers: dict[int, WorkerProcess] = {}
         self._lost: list[Gone] = []
@@ -28,8 +29,8 @@ class LocalGroup:
     def start(self, worker: int, task: Task, state: bytes | None) -> None:
         """Takes a spare process or spawns one; see WorkerGroup."""
         log = self._log_folder / f"worker-{worker}.log"
-        spare = self._spares.take(log) if self._spares else None
-        self._workers[worker] = spare or spawn(log)
+        spare = self._spares.take(log, self._profile) if self._spares else None
+        self._workers[worker] = spare or spawn(log, self._profile)
         self._send(worker, (task, state))
 
     def order(self, worker: int, order: Order) -> None:
@@ -117,9 +118,15 @@ class LocalFleet:
         self.cpus = cpus or len(os.sched_getaffinity(0))
         self._spares = spares
 
-    def group(self, name: str, workers: int, log_folder: Path) -> LocalGroup:  # noqa: ARG002
+    def group(
+        self,
+        name: str,  # noqa: ARG002
+        workers: int,  # noqa: ARG002
+        log_folder: Path,
+        profile: str,
+    ) -> LocalGroup:
         """Workers of one job; a process needs no room kept for it."""
-        return LocalGroup(log_folder, self._spares)
+        return LocalGroup(log_folder, profile, self._spares)
 
     def close(self) -> None:
         """Ends the spare processes."""

@@ -1,4 +1,4 @@
-"""Worker processes of this machine: started in the pinned profile, some before they are needed."""
+"""Worker processes of this machine: started in a profile, some before they are needed."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
-from gradloom.worker.engine.profile import PROFILE_DEFAULT, environment
+from gradloom.worker.engine.profile import environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class WorkerProcess:
         self.process.wait()
 
 
-def spawn(log: Path) -> WorkerProcess:
+def spawn(log: Path, profile: str) -> WorkerProcess:
     """Starts a process that writes its output to a file; it ends with the thread that calls."""
     ours, theirs = socket.socketpair()
     with theirs, log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "gradloom.worker.process", str(theirs.fileno())],
-            env=environment(PROFILE_DEFAULT, os.environ),
+            env=environment(profile, os.environ),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -50,8 +50,9 @@ class Spares:
     A thread of their own starts them, since the kernel ends a worker with the thread that did.
     """
 
-    def __init__(self, count: int, folder: Path) -> None:
+    def __init__(self, count: int, folder: Path, profile: str) -> None:
         self._count = count
+        self._profile = profile
         self._folder = folder
         self._ready: deque[WorkerProcess] = deque()
         self._wishes: SimpleQueue[bool] = SimpleQueue()
@@ -61,9 +62,9 @@ class Spares:
         self._thread.start()
         self.refill()
 
-    def take(self, log: Path) -> WorkerProcess | None:
-        """A process that is alive, its output moved to a file; None where there is none."""
-        while self._ready:
+    def take(self, log: Path, profile: str) -> WorkerProcess | None:
+        """A process of the profile that lives, its output moved to a file; None without one."""
+        while self._ready and profile == self._profile:
             spare = self._ready.popleft()
             if spare.process.poll() is None:
                 return WorkerProcess(spare.process, spare.connection, spare.log.replace(log))
@@ -85,4 +86,6 @@ class Spares:
         while self._wishes.get():
             while len(self._ready) < self._count and self._wishes.empty():
                 self._started += 1
-                self._ready.append(spawn(self._folder / f"spare-{self._started}.log"))
+                self._ready.append(
+                    spawn(self._folder / f"spare-{self._started}.log", self._profile)
+                )
