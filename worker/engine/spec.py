@@ -230,6 +230,7 @@ class GlobalMaxPool:
     """The largest number over all axes but the last."""
 
 
+@dataclass(frozen=True, slots=True)
 class Reshape:
     """The same numbers in another shape; one axis may be -1, whatever is left."""
 
