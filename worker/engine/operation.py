@@ -138,8 +138,8 @@ class Operation(Generic[L]):
     arrays of the forward pass, beside saved, that vjp reads.
 
     A rowwise operation makes a row's output and input gradient of that row alone, to the same
-    bits whatever rows stand beside it, so that several shards may share a call; its vjp goes
-    towards the inputs only and vjp_parameters, shard by shard, towards the parameters. That a
+    bits whatever rows stand beside it, so that several shards may share a call; vjp_parameters
+    goes, shard by shard, towards the parameters, and after it vjp towards the inputs only. That a
     matrix product is rowwise depends on where shards begin, so a plan that joins them checks it.
 
     arity is the least and the largest number of inputs.

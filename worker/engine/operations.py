@@ -20,6 +20,8 @@ from gradloom.worker.engine.batch_normalization import BATCH_NORM
 from gradloom.worker.engine.convolution import CONV1D, CONV2D
 from gradloom.worker.engine.dense import DENSE
 from gradloom.worker.engine.dropout import DROPOUT
+from gradloom.worker.engine.gru import GRU
+from gradloom.worker.engine.lstm import LSTM
 from gradloom.worker.engine.normalization import GROUP_NORM, LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.operation import Operation
 from gradloom.worker.engine.pooling import (
@@ -65,4 +67,6 @@ OPERATIONS: Operations = {
     "batch_norm": BATCH_NORM,
     "reshape": RESHAPE,
     "concat": CONCAT,
+    "lstm": LSTM,
+    "gru": GRU,
 }

@@ -96,9 +96,10 @@ class Flatten:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """x + layers(x)."""
+    """shortcut(x) + layers(x); x itself where there is no shortcut."""
 
     layers: tuple["Layer", ...]
+    shortcut: tuple["Layer", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +260,33 @@ class BatchNorm:
     epsilon: float = 1e-5
 
 
+@dataclass(frozen=True, slots=True)
+class Lstm:
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of (T, C).
+
+    Gates, order and names of the weights are PyTorch's. Puts out the state after the last step,
+    (units,), or with return_sequences that after every step, (T, units). Bidirectional, a second
+    set of weights reads from the last step to the first, and its states follow on the last axis.
+    """
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
+
+
+@dataclass(frozen=True, slots=True)
+class Gru:
+    """Gated recurrent unit (Cho et al., 2014) in PyTorch's form; the rest is as in Lstm."""
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
+
+
 Layer = (
     Dense
     | Relu
@@ -290,6 +318,8 @@ Layer = (
     | Reshape
     | Concat
     | Add
+    | Lstm
+    | Gru
 )
 
 # The word a job file uses for each layer.
@@ -324,6 +354,8 @@ LAYERS: dict[str, type[Layer]] = {
     "reshape": Reshape,
     "concat": Concat,
     "add": Add,
+    "lstm": Lstm,
+    "gru": Gru,
 }
 
 
@@ -339,13 +371,48 @@ class ModelNode:
     layers: tuple[Layer, ...]
 
 
+class Activation(StrEnum):
+    """What stands between the layers of a preset."""
+
+    RELU = "relu"
+    GELU = "gelu"
+    SILU = "silu"
+    TANH = "tanh"
+    SIGMOID = "sigmoid"
+    LEAKY_RELU = "leaky_relu"
+    ELU = "elu"
+    SELU = "selu"
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp:
+    """A multi-layer perceptron: flatten, hidden dense layers, and a dense layer of outputs."""
+
+    outputs: int
+    hidden: tuple[int, ...] = ()
+    activation: Activation = Activation.RELU
+    dropout: float = 0.0
+
+
+Preset = Mlp
+
+# The word a job file uses for each preset.
+PRESETS: dict[str, type[Preset]] = {
+    "mlp": Mlp,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss."""
+    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss.
+
+    Or a preset, the kind, that stands for layers.
+    """
 
     layers: tuple[Layer, ...] = ()
     nodes: tuple[ModelNode, ...] = ()
     outputs: tuple[str, ...] = ()
+    kind: Preset | None = None
 
 
 @dataclass(frozen=True, slots=True)

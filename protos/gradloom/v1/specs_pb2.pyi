@@ -50,6 +50,54 @@ NORMALIZE_UNIT: Normalize.ValueType  # 3
 """Each column to 0 to 1 over the training rows."""
 Global___Normalize: _TypeAlias = Normalize  # noqa: Y015
 
+class _Activation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActivationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Activation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTIVATION_UNSPECIFIED: _Activation.ValueType  # 0
+    """Not given: ACTIVATION_RELU."""
+    ACTIVATION_RELU: _Activation.ValueType  # 1
+    """max(x, 0)."""
+    ACTIVATION_GELU: _Activation.ValueType  # 2
+    """x Φ(x), by the error function."""
+    ACTIVATION_SILU: _Activation.ValueType  # 3
+    """x σ(x)."""
+    ACTIVATION_TANH: _Activation.ValueType  # 4
+    """Hyperbolic tangent."""
+    ACTIVATION_SIGMOID: _Activation.ValueType  # 5
+    """1 / (1 + exp(-x))."""
+    ACTIVATION_LEAKY_RELU: _Activation.ValueType  # 6
+    """x where positive, 0.01 x elsewhere."""
+    ACTIVATION_ELU: _Activation.ValueType  # 7
+    """x where positive, exp(x) - 1 elsewhere."""
+    ACTIVATION_SELU: _Activation.ValueType  # 8
+    """The scaled Elu."""
+
+class Activation(_Activation, metaclass=_ActivationEnumTypeWrapper):
+    """What stands between the layers of a preset."""
+
+ACTIVATION_UNSPECIFIED: Activation.ValueType  # 0
+"""Not given: ACTIVATION_RELU."""
+ACTIVATION_RELU: Activation.ValueType  # 1
+"""max(x, 0)."""
+ACTIVATION_GELU: Activation.ValueType  # 2
+"""x Φ(x), by the error function."""
+ACTIVATION_SILU: Activation.ValueType  # 3
+"""x σ(x)."""
+ACTIVATION_TANH: Activation.ValueType  # 4
+"""Hyperbolic tangent."""
+ACTIVATION_SIGMOID: Activation.ValueType  # 5
+"""1 / (1 + exp(-x))."""
+ACTIVATION_LEAKY_RELU: Activation.ValueType  # 6
+"""x where positive, 0.01 x elsewhere."""
+ACTIVATION_ELU: Activation.ValueType  # 7
+"""x where positive, exp(x) - 1 elsewhere."""
+ACTIVATION_SELU: Activation.ValueType  # 8
+"""The scaled Elu."""
+Global___Activation: _TypeAlias = Activation  # noqa: Y015
+
 class _Initializer:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -372,13 +420,16 @@ Global___DataSource: _TypeAlias = DataSource  # noqa: Y015
 
 @_typing.final
 class ModelSpec(_message.Message):
-    """A model: layers, each fed by the one before, or nodes that name what they read. Give one of both."""
+    """A model: layers, each fed by the one before, or nodes that name what they read, or a preset. Give
+    one of the three.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    MLP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """The layers in order. The last one's output goes into the loss."""
@@ -393,20 +444,65 @@ class ModelSpec(_message.Message):
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the nodes whose output goes into a loss. Required where there are nodes."""
 
+    @_builtins.property
+    def mlp(self) -> Global___Mlp:
+        """A multi-layer perceptron."""
+
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
         nodes: _abc.Iterable[Global___ModelNode] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
+        mlp: Global___Mlp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "mlp", b"mlp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "layers", b"layers", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["mlp"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class Mlp(_message.Message):
+    """A multi-layer perceptron: flatten, then for each hidden layer dense, activation and dropout,
+    then a dense layer of outputs.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    activation: Global___Activation.ValueType
+    """What follows each hidden layer. ACTIVATION_RELU where left out."""
+    dropout: _builtins.float
+    """The share dropped after each activation, from 0 up to but not 1. 0 where left out."""
+    @_builtins.property
+    def hidden(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Widths of the hidden layers, in order. None where left out: a linear model."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        hidden: _abc.Iterable[_builtins.int] | None = ...,
+        activation: Global___Activation.ValueType = ...,
+        dropout: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "nodes", b"nodes", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "dropout", b"dropout", "hidden", b"hidden", "outputs", b"outputs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+Global___Mlp: _TypeAlias = Mlp  # noqa: Y015
 
 @_typing.final
 class ModelNode(_message.Message):
@@ -480,6 +576,8 @@ class Layer(_message.Message):
     RESHAPE_FIELD_NUMBER: _builtins.int
     CONCAT_FIELD_NUMBER: _builtins.int
     ADD_FIELD_NUMBER: _builtins.int
+    LSTM_FIELD_NUMBER: _builtins.int
+    GRU_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dense(self) -> Global___Dense:
         """Fully connected."""
@@ -600,6 +698,14 @@ class Layer(_message.Message):
     def add(self) -> Global___Add:
         """Adds several inputs up."""
 
+    @_builtins.property
+    def lstm(self) -> Global___Lstm:
+        """Reads a sequence step by step with a long short-term memory."""
+
+    @_builtins.property
+    def gru(self) -> Global___Gru:
+        """Reads a sequence step by step with gated recurrent units."""
+
     def __init__(
         self,
         *,
@@ -633,12 +739,14 @@ class Layer(_message.Message):
         reshape: Global___Reshape | None = ...,
         concat: Global___Concat | None = ...,
         add: Global___Add | None = ...,
+        lstm: Global___Lstm | None = ...,
+        gru: Global___Gru | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm", "conv1d", "conv2d", "max_pool1d", "max_pool2d", "average_pool1d", "average_pool2d", "global_average_pool", "global_max_pool", "batch_norm", "reshape", "concat", "add"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm", "conv1d", "conv2d", "max_pool1d", "max_pool2d", "average_pool1d", "average_pool2d", "global_average_pool", "global_max_pool", "batch_norm", "reshape", "concat", "add", "lstm", "gru"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -819,18 +927,26 @@ class Residual(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
+    SHORTCUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """Required. The inner layers."""
+
+    @_builtins.property
+    def shortcut(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
+        """Layers between the input and the sum, where the inner layers change the shape. The input
+        itself where left out.
+        """
 
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
+        shortcut: _abc.Iterable[Global___Layer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "shortcut", b"shortcut"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1475,6 +1591,105 @@ class Add(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Add: _TypeAlias = Add  # noqa: Y015
+
+@_typing.final
+class Lstm(_message.Message):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of a sequence (T, C),
+    with the gates and the weights of PyTorch, whose order is input, forget, cell, output. It begins
+    with a state of zeros.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    units: _builtins.int
+    """Required. Width of the state, 1 to 65,536."""
+    return_sequences: _builtins.bool
+    """Whether the state after every step is put out, shape (T, units), instead of that after the
+    last one alone, shape (units,).
+    """
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads the steps from the last to the first as well; its states
+    follow on the last axis, which is then 2 × units long. What it says alone is its state after
+    the first step.
+    """
+    bias: _builtins.bool
+    """Whether biases are added. True where left out; they begin at 0."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin, the fans being those of one gate. INITIALIZER_GLOROT_UNIFORM where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        units: _builtins.int = ...,
+        return_sequences: _builtins.bool = ...,
+        bidirectional: _builtins.bool = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bidirectional", b"bidirectional", "initializer", b"initializer", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+
+Global___Lstm: _TypeAlias = Lstm  # noqa: Y015
+
+@_typing.final
+class Gru(_message.Message):
+    """Gated recurrent unit (Cho et al., 2014) over the steps of a sequence (T, C), with the gates and
+    the weights of PyTorch, whose order is reset, update, new. It begins with a state of zeros.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    units: _builtins.int
+    """Required. Width of the state, 1 to 65,536."""
+    return_sequences: _builtins.bool
+    """Whether the state after every step is put out, shape (T, units), instead of that after the
+    last one alone, shape (units,).
+    """
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads the steps from the last to the first as well; its states
+    follow on the last axis, which is then 2 × units long. What it says alone is its state after
+    the first step.
+    """
+    bias: _builtins.bool
+    """Whether biases are added. True where left out; they begin at 0."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin, the fans being those of one gate. INITIALIZER_GLOROT_UNIFORM where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        units: _builtins.int = ...,
+        return_sequences: _builtins.bool = ...,
+        bidirectional: _builtins.bool = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bidirectional", b"bidirectional", "initializer", b"initializer", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+
+Global___Gru: _TypeAlias = Gru  # noqa: Y015
 
 @_typing.final
 class LossSpec(_message.Message):

@@ -33,10 +33,12 @@ from gradloom.worker.engine.spec import (
     GlobalAveragePool,
     GlobalMaxPool,
     GroupNorm,
+    Gru,
     Hardswish,
     Layer,
     LayerNorm,
     LeakyRelu,
+    Lstm,
     MaxPool1d,
     MaxPool2d,
     MeanSquaredError,
@@ -96,6 +98,8 @@ CHECKS: dict[str, tuple[Layer, ...]] = {
     "global_max_pool": (GlobalMaxPool(),),
     "batch_norm": (BatchNorm(), BatchNorm(epsilon=0.1)),
     "reshape": (Reshape((-1,)), Reshape((-1, 1, 1))),
+    "lstm": (Lstm(3), Lstm(1, return_sequences=True, bias=False), Lstm(2, True, True)),
+    "gru": (Gru(3), Gru(1, return_sequences=True, bias=False), Gru(2, True, True)),
 }
 
 
@@ -143,6 +147,8 @@ def fitting(layer: Layer, shape: Shape) -> Shape:
     """The shape with as many axes as the layer asks for."""
     if type(layer) in WINDOW_AXES:
         return (3, 4, *shape)[-WINDOW_AXES[type(layer)] - 1 :]
+    if isinstance(layer, Lstm | Gru):
+        return (*shape, 2)[:2]
     pools_all = isinstance(layer, GlobalAveragePool | GlobalMaxPool)
     return (4, *shape) if pools_all and len(shape) == 1 else shape
 
