@@ -35,6 +35,7 @@ from gradloom.worker.engine.spec import (
     Residual,
     SoftmaxCrossEntropy,
     Target,
+    WeightAverage,
 )
 from gradloom.worker.engine.specimens import (
     LOSS_SPECIMENS,
@@ -107,10 +108,9 @@ def _of_layers() -> Iterator[Trial]:
 def _of_fusions() -> Iterator[Trial]:
     """The chains that one kernel computes, with every variant of the layers after the first."""
     for chain, name in FUSIONS.items():
-        first = SPECIMENS[chain[0]]
-        others = [SPECIMENS[word].layers for word in chain[1:] if word != "add"]
-        for shape in first.shapes:
-            for layers in product(first.layers[:1], *others):
+        first, *others = (SPECIMENS[word] for word in chain if word != "add")
+        for shape in (each for each in first.shapes if all(each in o.shapes for o in others)):
+            for layers in product(first.layers[:1], *(other.layers for other in others)):
                 model = Model((Dense(shape[-1]), *_chained(chain, layers), *_END))
                 yield Trial(name, model, shape)
 
@@ -135,7 +135,7 @@ def _of_losses() -> Iterator[Trial]:
 def _of_optimizers() -> Iterator[Trial]:
     for word, kinds in OPTIMIZER_SPECIMENS.items():
         for kind in kinds:
-            optimizer = Optimizer(kind, clip_norm=1.0, clip_value=1.0)
+            optimizer = Optimizer(kind, clip_norm=1.0, clip_value=1.0, average=WeightAverage())
             yield Trial(word, Model((Dense(_CLASSES),)), optimizer=optimizer)
 
 

@@ -121,6 +121,7 @@ class Receipt:
     weights_sha256: str = ""
     model_path: str = ""
     initial_weights_sha256: str = ""
+    roll_backs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
