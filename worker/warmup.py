@@ -33,6 +33,7 @@ from gradloom.worker.engine.spec import (
     ModelNode,
     Optimizer,
     Residual,
+    RmsNorm,
     SoftmaxCrossEntropy,
     Target,
     WeightAverage,
@@ -94,8 +95,9 @@ def trials() -> Iterator[Trial]:
 def _of_layers() -> Iterator[Trial]:
     for word, specimen in SPECIMENS.items():
         for layer, shape in product(specimen.layers, specimen.shapes):
-            # What stands first has the layer compute the gradient of its input too.
-            first = () if specimen.tokens else (Dense(shape[-1]),)
+            # What stands first has the layer compute the gradient of its input too, and is fused
+            # with nothing.
+            first = () if specimen.tokens else (RmsNorm(),)
             yield Trial(word, Model((*first, layer, *_END)), shape, specimen.tokens)
     for word, layer in OF_SEVERAL.items():
         nodes = (
