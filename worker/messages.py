@@ -14,7 +14,8 @@ from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.spec import Learning
 
 _LENGTH = struct.Struct("<I")
-_HEADER_LIMIT = 1 << 20
+# A look at ten thousand layers fits in it.
+_HEADER_LIMIT = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Task:
     """All a worker needs to compute any shard of a job.
 
     shards is the number of virtual shards of a batch, roots the folders data may be read from.
+    Layers are looked at every health_interval steps, never where it is 0.
     """
 
     learning: Learning
@@ -30,6 +32,7 @@ class Task:
     roots: tuple[str, ...]
     batch_size: int
     shards: int
+    health_interval: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """One copy of the model: stands at a step, computes its shards, adds up roots, updates itself."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -11,17 +12,20 @@ from gradloom.worker.data.batches import Bounds, block_bounds, most_rows, place,
 from gradloom.worker.data.preparation import Prepared
 from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
+from gradloom.worker.engine.baseline import constant_loss
 from gradloom.worker.engine.fusion import fuse
 from gradloom.worker.engine.graph import build_graph
+from gradloom.worker.engine.health import Health, is_due
 from gradloom.worker.engine.joining import come_to_the_same, together
 from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
+from gradloom.worker.engine.observation import Moves, Observer
 from gradloom.worker.engine.optimizers import clip_elements, clip_scale, global_norm
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import DROPOUT, Key
 from gradloom.worker.engine.schedules import learning_rate
 from gradloom.worker.engine.shards import Shard
-from gradloom.worker.exchange.star import Sum, added, summed
+from gradloom.worker.exchange.star import Observed, Sum, added, merged, summed
 from gradloom.worker.exchange.tree import Leaf, Node, cover, fold, registers, schedule
 from gradloom.worker.messages import Task
 from gradloom.worker.state import State, Vector
@@ -29,7 +33,10 @@ from gradloom.worker.state import State, Vector
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A step that is done: updates so far, means over its batch, norm before clipping, seconds."""
+    """A step that is done: updates so far, means over its batch, norm before clipping, seconds.
+
+    health is what a look at the layers found, at steps that are looked at or are not finite.
+    """
 
     step: int
     loss: float
@@ -37,6 +44,7 @@ class Commit:
     gradient_norm: float
     metrics: dict[str, float]
     seconds: float
+    health: Health | None = None
 
 
 # Leaves that are computed together.
@@ -85,10 +93,16 @@ class Replica:
             operations=FAST,
             clock=clock,
         )
+        self._observer: Observer | None = None
         self._grouped: dict[tuple[int, int, int], tuple[Group, ...]] = {}
         self._epoch_order: tuple[int, Rows] = (-1, np.empty(0, np.int64))
         self.state = State(self._graph, learning.optimizer, learning.seed)
         self.seconds = Seconds()
+
+    @property
+    def baseline(self) -> float | None:
+        """The loss of the best answer to the training rows that looks at no input."""
+        return constant_loss(self._task.learning.loss, self._data.training.target)
 
     def compute(self, first: int, last: int) -> dict[Node, Sum]:
         """Roots of the shards first … last-1 of the batch that follows the state's step.
@@ -103,15 +117,48 @@ class Replica:
         statistics: list[Statistics] = []
         for group in self._groups(leaves, bounds):
             begin, end = bounds[group[0].place][0], bounds[group[-1].place][1]
-            self._fill(self._data.training, rows[begin:end])
+            self._fill(self._data.training, rows[begin:end], self._plan)
             statistics += self._train(group, bounds)
+        looks = [
+            self._look(rows, bounds, leaf.place, counted)
+            for leaf, counted in zip(leaves, statistics, strict=True)
+        ]
         return {
             node: Sum(
                 self._plan.registers[register],
                 fold(node, self._task.shards, lambda shard: statistics[shard - first], added),
+                fold(node, self._task.shards, lambda shard: looks[shard - first], merged),
             )
             for node, register in roots.items()
         }
+
+    def _look(
+        self, rows: Rows, bounds: Bounds, shard: int, statistics: Statistics
+    ) -> Observed | None:
+        """What is seen of a shard, where it is time to look or its loss is not finite."""
+        begin, end = bounds[shard]
+        if begin == end or not (self._is_look_due or not math.isfinite(statistics[1])):
+            return None
+        plan = self._watched.plan
+        plan.read(self.state.parameters)
+        self._fill(self._data.training, rows[begin:end], plan)
+        began = self._clock()
+        seen = self._watched.look(end - begin, self._key(shard))
+        self.seconds.add("forward", self._clock() - began)
+        return seen
+
+    @property
+    def _is_look_due(self) -> bool:
+        """Whether the step after the one stood at is looked at."""
+        return is_due(self.state.step + 1, self._task.health_interval)
+
+    @property
+    def _watched(self) -> Observer:
+        """Made when it is first needed: most jobs that are never looked at never need it."""
+        if self._observer is None:
+            rows = most_rows(self._task.batch_size, self._task.shards, 0)
+            self._observer = Observer(self._graph, rows, FAST)
+        return self._observer
 
     def _groups(self, leaves: tuple[Leaf, ...], bounds: Bounds) -> tuple[Group, ...]:
         """Leaves that are computed together: as many as the plan holds, or one by one."""
@@ -131,17 +178,19 @@ class Replica:
             yield from ((leaf,) for leaf in group)
 
     def _train(self, group: Group, bounds: Bounds) -> tuple[Statistics, ...]:
-        seed, step = self._task.learning.seed, self.state.step
-        keys = [Key(seed, DROPOUT, step, leaf.place) for leaf in group]
+        keys = [self._key(leaf.place) for leaf in group]
         statistics = self._plan.train(_shards(group, bounds), keys)
         self.seconds.add("forward", self._plan.forward_seconds)
         self.seconds.add("backward", self._plan.backward_seconds)
         return statistics
 
-    def _fill(self, reader: Reader, rows: Rows) -> None:
+    def _key(self, shard: int) -> Key:
+        return Key(self._task.learning.seed, DROPOUT, self.state.step, shard)
+
+    def _fill(self, reader: Reader, rows: Rows, plan: Plan) -> None:
         began = self._clock()
         if len(rows):
-            reader.fill(rows, self._plan.inputs(len(rows)), self._plan.target(len(rows)))
+            reader.fill(rows, plan.inputs(len(rows)), plan.target(len(rows)))
         self.seconds.add("data", self._clock() - began)
 
     def _order(self, epoch: int) -> Rows:
@@ -156,26 +205,40 @@ class Replica:
         total = summed(parts, self._task.shards)
         rate = self._learning_rate()
         self._mean_buffers(total.gradient)
-        norm = self._clipped_mean(total)
-        self.state.advance(total.gradient, rate)
         metrics = summarize(self._task.learning.loss, total.statistics)
         # A batch of which no row counts loses nothing; its mean would be no number.
         loss = metrics["loss"] if total.statistics[0] else 0.0
-        return Commit(self.state.step, loss, rate, norm, metrics, self._clock() - began)
+        norm = self._mean(total)
+        moves = self._moves(total, math.isfinite(loss) and math.isfinite(norm))
+        self._clip(total.gradient[: self._graph.parameter_count], norm)
+        is_look_due = self._is_look_due
+        self.state.advance(total.gradient, rate)
+        health = self._health(moves, total, is_look_due)
+        return Commit(self.state.step, loss, rate, norm, metrics, self._clock() - began, health)
+
+    def _moves(self, total: Sum, is_finite: bool) -> Moves | None:
+        """The beginning of a look at the parameters, where it is time to or something is wrong."""
+        if is_finite and not self._is_look_due:
+            return None
+        return Moves(self._graph, total.gradient)
+
+    def _health(self, moves: Moves | None, total: Sum, is_whole: bool) -> Health | None:
+        if moves is None:
+            return None
+        before, after = self.state.before, self.state.parameters
+        return moves.health(total.observed, before, after, is_whole=is_whole)
 
     def _learning_rate(self) -> float:
         learning = self._task.learning
         base = learning.optimizer.kind.learning_rate
         return learning_rate(learning.schedule, base, self.state.step, learning.steps)
 
-    def _clipped_mean(self, total: Sum) -> float:
-        """Makes the sum of gradients the batch's clipped mean; its norm before clipping."""
+    def _mean(self, total: Sum) -> float:
+        """Makes the sum of gradients the batch's mean; its norm."""
         gradient = total.gradient[: self._graph.parameter_count]
         with np.errstate(all="ignore"):
             np.divide(gradient, np.float32(divisor(total.statistics)), out=gradient)
-            norm = global_norm(gradient)
-            self._clip(gradient, norm)
-        return norm
+            return global_norm(gradient)
 
     def _mean_buffers(self, vector: Vector) -> None:
         """Makes the sums behind the gradient means over the rows of the batch."""
@@ -185,12 +248,13 @@ class Replica:
 
     def _clip(self, gradient: Vector, norm: float) -> None:
         optimizer = self._task.learning.optimizer
-        if optimizer.clip_value is not None:
-            clip_elements(gradient, optimizer.clip_value)
-            norm = global_norm(gradient)
-        if optimizer.clip_norm is not None:
-            scale = clip_scale(norm, optimizer.clip_norm)
-            np.multiply(gradient, np.float32(scale), out=gradient)
+        with np.errstate(all="ignore"):
+            if optimizer.clip_value is not None:
+                clip_elements(gradient, optimizer.clip_value)
+                norm = global_norm(gradient)
+            if optimizer.clip_norm is not None:
+                scale = clip_scale(norm, optimizer.clip_norm)
+                np.multiply(gradient, np.float32(scale), out=gradient)
 
     def evaluate(self, split: str, first: int, last: int) -> dict[Node, Statistics]:
         """Statistics of the blocks first … last-1 of a split, validation or test."""
@@ -209,7 +273,7 @@ class Replica:
         return reader
 
     def _block(self, reader: Reader, first: int, last: int) -> Statistics:
-        self._fill(reader, np.arange(first, last, dtype=np.int64))
+        self._fill(reader, np.arange(first, last, dtype=np.int64), self._plan)
         began = self._clock()
         statistics = self._plan.evaluate(last - first)
         self.seconds.add("forward", self._clock() - began)

@@ -66,6 +66,7 @@ class Server:
             "pid": os.getpid(),
             "profile": PROFILE_DEFAULT,
             "selftest_sha256": self_test().sha256,
+            "baseline": self._replica.baseline,
         }
         return Answer(AnswerKind.READY, 0, facts)
 

@@ -51,6 +51,11 @@ class State:
         return self._parameters[self._side]
 
     @property
+    def before(self) -> Vector:
+        """The parameters before the newest update; after it only, and not to be written to."""
+        return self._parameters[1 - self._side]
+
+    @property
     def _side(self) -> int:
         return self.step % 2
 

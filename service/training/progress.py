@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gradloom.service.jobs.job import Metric, Plan, Progress
+from gradloom.worker.engine.health import Health
 
 PHASES = ("data", "forward", "backward", "exchange", "update")
 
@@ -14,7 +15,10 @@ _SHARE_OF_TIME = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """A committed step, as a worker reports it; seconds by phase are of the slowest worker."""
+    """A committed step, as a worker reports it; seconds by phase are of the slowest worker.
+
+    health is there for the steps whose layers were looked at.
+    """
 
     step: int
     loss: float
@@ -22,6 +26,7 @@ class StepReport:
     gradient_norm: float
     metrics: Mapping[str, float]
     seconds: Mapping[str, float]
+    health: Health | None = None
 
     def with_seconds(self, seconds: Mapping[str, float]) -> "StepReport":
         """The report with the seconds of more phases."""

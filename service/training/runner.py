@@ -9,9 +9,10 @@ from gradloom.service.errors import QuotaExceeded, Unavailable
 from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent
 from gradloom.service.jobs.job import Assignment
 from gradloom.service.jobs.states import Reason, State
-from gradloom.service.training.answers import is_finite, seconds, step_report, total
+from gradloom.service.training.answers import baseline, is_finite, seconds, step_report, total
 from gradloom.service.training.checkpoints import Identity
 from gradloom.service.training.coordinator import Coordinator
+from gradloom.service.training.diagnoses import Doctor
 from gradloom.service.training.events import (
     Begin,
     Cancelled,
@@ -123,6 +124,7 @@ class Run:
         self._progress = ProgressLog(
             plan_of(job), job.spec.training.batch_size, self._start_step, around.monotonic()
         )
+        self._doctor = Doctor(job.spec.schedule.warmup_steps, job.diagnoses)
         self._end: End | None = None
 
     def carry_out(self) -> End:
@@ -162,6 +164,7 @@ class Run:
 
     def _ready(self, worker: int, answer: Answer) -> Event:
         self._deadlines.pop(worker, None)
+        self._doctor.baseline = baseline(answer)
         facts = answer.facts
         self._hosts[worker] = (str(facts.get("node")), int(str(facts.get("pid"))))
         expected, found = self._job_selftest, str(facts.get("selftest_sha256"))
@@ -188,6 +191,10 @@ class Run:
 
     def _committed(self, report: StepReport) -> Iterator[Event]:
         self._reported_step = report.step
+        for diagnosis in self._doctor.committed(report):
+            self._journal.diagnosed(diagnosis)
+        if report.health and report.health.is_whole:
+            self._journal.looked(report.health)
         if is_finite(report):
             report = report.with_seconds(self._rounds.step_seconds)
             self._progress.committed(report)
@@ -275,6 +282,7 @@ class Run:
         rows = plan.validation_rows if split == "validation" else plan.test_rows
         statistics = total(self._rounds.answers, len(block_bounds(rows)))
         values = summarize(self._journal.job.spec.loss, statistics)
+        self._doctor.measured(split, values["loss"])
         self._journal.measured(self._progress.measured(split, step, values))
 
     def _keep_snapshot(self, step: int, save: bool) -> None:

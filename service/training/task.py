@@ -33,6 +33,7 @@ def task_of(job: Job, roots: Sequence[str]) -> Task:
         roots=tuple(roots),
         batch_size=spec.training.batch_size,
         shards=plan.shards,
+        health_interval=spec.health.interval,
     )
 
 

@@ -50,6 +50,11 @@ class Reader:
         """How many rows there are to read."""
         return len(self._rows)
 
+    @property
+    def target(self) -> Array:
+        """The answers to all rows, a copy."""
+        return self._dataset.target[self._rows]
+
     def fill(self, positions: Rows, inputs: Array, target: Array) -> None:
         """Write the rows at these positions to both buffers, of as many rows, in any float type.
 

@@ -129,6 +129,15 @@ class Plan:
             self._run(bound, (None,))
         return bound.output
 
+    def watch(self, rows: int, key: Key, see: Callable[[int, Array], None]) -> None:
+        """Run forward as in training, and show each node's number and output while it stands."""
+        bound = self._bound((Shard(rows),))
+        see(0, self.inputs(rows))
+        with np.errstate(all="ignore"):
+            for forward, call, _ in bound.forward:
+                forward(call, key)
+                see(call.number, call.output)
+
     def _run(self, bound: Bound, keys: Sequence[Key | None]) -> None:
         for forward, call, shard in bound.forward:
             forward(call, keys[shard])
