@@ -19,13 +19,16 @@ from gradloom.worker.engine.health import Health, LayerHealth
 # stands still while the others learn.
 VANISHED = 1e-5
 # Weights, as a multiple of what they began as, within the first steps. A sound step moves them by
-# 1e-3 or so, RMSProp's first ones at its usual rate by five times themselves in all.
-GROWN, GROWN_WITHIN = 10.0, 10
+# 1e-3 or so, Adam's first ones at a high rate by as much as they are.
+GROWN, GROWN_WITHIN = 6.0, 10
+# An update, as a share of the weights, at two looks, the second after the first steps: sound ones
+# are 1e-3; a layer that moves by a fifth of itself forgets within five steps what it learnt.
+RESTLESS, RESTLESS_FROM = 0.2, 5
 # The loss, as a multiple of what it began as, a mean over five steps: batches differ by two or so.
 RISEN, RISEN_STEPS = 10.0, 5
-# Units that are 0 for every row of a batch. Of sound ReLUs a tenth to a third are so for 64 rows;
-# few rows leave many at 0 by chance.
-DEAD, DEAD_IN_FEW, FEW_SAMPLES = 0.5, 0.95, 16
+# Units that are 0 for every row of a batch. Of sound ReLUs a tenth to a third are so for 64 rows,
+# half of a layer that had a rough start; few rows leave many at 0 by chance.
+DEAD, DEAD_IN_FEW, FEW_SAMPLES = 0.7, 0.95, 16
 # Numbers at the flat ends of a sigmoid or tanh; trained tanh layers have up to a third there.
 SATURATED = 0.5
 # Units that have another one's weights. No two sound ones have; two of a thousand are no harm.
@@ -34,8 +37,9 @@ TWINS = 0.1
 # window before: labels that mean nothing are learnt by heart at a few per cent a window.
 BEATEN, FALLING = 0.98, 0.95
 # Steps to learn something in, after the warm-up, and the window losses are averaged over: a sound
-# job is below the constant answer within tens of steps.
-PATIENCE, WINDOW = 120, 40
+# job is below the constant answer within tens of steps. One that begins far above it, as targets
+# of another scale do, has them from where its loss is near to it.
+PATIENCE, WINDOW, NEAR = 120, 40, 1.5
 # Looks, one after the other, that have to agree: one batch may be odd.
 AGREEING = 2
 # Looks without it after which it counts as gone, and the multiple that counts as much worse.
@@ -53,21 +57,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known at a step: the newest look, and losses so far.
+    """What is known at a step: the newest look and the one before it, and losses so far.
 
     began are the norms of the layers' weights at the first look. losses are the newest ones, of
-    two windows at most. baseline is the loss of the best constant answer, validation the lowest
-    validation loss; None where they are not known.
+    two windows at most. baseline is the loss of the best constant answer; validation are lowest
+    losses of the validation rows, two windows ago and now. None where they are not known.
     """
 
     step: int
     health: Health
+    health_before: Health
     began: Mapping[str, float]
     first_loss: float
     losses: tuple[float, ...]
     patience: int
     baseline: float | None
-    validation: float | None
+    validation: tuple[float, float] | None
 
 
 Rule = Callable[[Known], Finding | None]
@@ -89,7 +94,7 @@ def _vanishing(known: Known) -> Finding | None:
         f"The gradient of {faint[0]} is {_number(weakest)} a parameter, that of {strongest} "
         f"{_number(top)}: {_number(weakest / top)} of it."
     )
-    return Finding(tuple(faint), evidence, (top / min(living)) ** 0.5)
+    return Finding(tuple(faint), evidence, _cube_root(top / min(living)))
 
 
 def _slope(layer: LayerHealth) -> float:
@@ -99,7 +104,7 @@ def _slope(layer: LayerHealth) -> float:
 
 
 def _exploding(known: Known) -> Finding | None:
-    return _grown(known) or _risen(known)
+    return _grown(known) or _restless(known) or _risen(known)
 
 
 def _grown(known: Known) -> Finding | None:
@@ -114,7 +119,27 @@ def _grown(known: Known) -> Finding | None:
         f"After {known.step} steps the weights of {large[0]} are {_number(growth[large[0]])} "
         "times as large as they began."
     )
-    return Finding(tuple(large), evidence, growth[large[0]])
+    return Finding(tuple(large), evidence, _cube_root(growth[large[0]]))
+
+
+def _restless(known: Known) -> Finding | None:
+    """Weights that do not settle: two looks find them move by much of themselves."""
+    ratios, before = _ratios(known.health), _ratios(known.health_before)
+    moving = [
+        path
+        for path in _worst_first(ratios)
+        if known.began.get(path) and min(ratios[path], before.get(path, 0.0)) > RESTLESS
+    ]
+    if not moving or known.step < RESTLESS_FROM:
+        return None
+    worst = ratios[moving[0]]
+    evidence = f"One step moves the weights of {moving[0]} by {100 * worst:.0f} % of themselves."
+    return Finding(tuple(moving), evidence, 1 + worst)
+
+
+def _ratios(health: Health) -> dict[str, float]:
+    """How much of themselves the weights of each layer move by."""
+    return {each.path: each.update_ratio for each in health.layers if each.size}
 
 
 def _growth(known: Known) -> dict[str, float]:
@@ -141,7 +166,7 @@ def _risen(known: Known) -> Finding | None:
         f"The loss is {_number(mean)}, {_number(mean / before)} times the {_number(before)} it "
         f"began with."
     )
-    return Finding(tuple(grown), evidence, mean / before)
+    return Finding(tuple(grown), evidence, _cube_root(mean / before))
 
 
 def _dead_units(known: Known) -> Finding | None:
@@ -186,7 +211,7 @@ def _shares(shares: Mapping[str, float], of_what: Callable[[str], str]) -> Findi
     layers = _worst_first(shares)
     worst = shares[layers[0]]
     evidence = f"{100 * worst:.0f} % {of_what(layers[0])}"
-    return Finding(tuple(layers), evidence, 1 / (1.001 - worst))
+    return Finding(tuple(layers), evidence, 1 / (1.02 - worst))
 
 
 def _non_finite(known: Known) -> Finding | None:
@@ -201,6 +226,9 @@ def _non_finite(known: Known) -> Finding | None:
         if faults:
             many = f"{faults:,} of the {layer.size:,} numbers of the gradient of {layer.path}"
             return Finding((layer.path,), f"{many} are infinite or not a number.")
+    if layers and not _is_finite(known.losses[-1]):
+        evidence = f"The loss of what {layers[-1].path} puts out is {known.losses[-1]}."
+        return Finding((layers[-1].path,), evidence)
     return None
 
 
@@ -213,15 +241,16 @@ def _not_learning(known: Known) -> Finding | None:
     if known.step < known.patience or not known.baseline or len(known.losses) < 2 * WINDOW:
         return None
     before, now = _mean(known.losses[-2 * WINDOW : -WINDOW]), _mean(known.losses[-WINDOW:])
-    if known.validation is None:
-        judged, rows = now, f"the last {WINDOW} steps"
-    else:
-        judged, rows = known.validation, "the validation rows at their best"
-    if judged < BEATEN * known.baseline or (now < FALLING * before and now > known.baseline):
+    rows = f"the last {WINDOW} steps"
+    judged, is_falling = now, now < FALLING * before and now > known.baseline
+    if known.validation is not None:
+        rows, (before, judged) = "the validation rows at their best", known.validation
+        is_falling = is_falling or judged < FALLING * before
+    if judged < BEATEN * known.baseline or is_falling:
         return None
     evidence = (
-        f"The loss of {rows} is {_number(judged)}; the best answer that looks at no input comes to "
-        f"{_number(known.baseline)}."
+        f"The loss of {rows} is {judged:.4g}; the best answer that looks at no input comes to "
+        f"{known.baseline:.4g}."
     )
     return Finding((), evidence)
 
@@ -277,28 +306,38 @@ RULES: Mapping[DiagnosisCode, Entry] = {
 
 @dataclass(slots=True)
 class _Course:
-    """One code's course: the layers of looks that agree, what was told, how long it is gone."""
+    """One code's course: the newest findings, what was told, and how long it is gone.
 
-    seen: int = 0
+    looks are the layers of findings without a gap between them.
+    """
+
+    agreeing: int
+    gone: int
+    looks: deque[frozenset[str]] = field(default_factory=deque)
     absent: int = 0
-    common: frozenset[str] = frozenset()
     told: frozenset[str] | None = None
     grade: float = 0.0
 
-    def note(self, finding: Finding | None, gone: int) -> None:
-        """Takes note of one more look; without a finding in so many, it counts as gone."""
+    def note(self, finding: Finding | None) -> None:
+        """Takes note of one more look."""
         if finding is None:
-            self.seen, self.absent, self.common = 0, self.absent + 1, frozenset()
-            if self.absent >= gone:
-                self.told = None
+            self.looks.clear()
+            self.absent += 1
+            self.told = None if self.absent >= self.gone else self.told
             return
-        layers = frozenset(finding.layers)
-        self.common = layers if not self.seen else layers & self.common
-        self.seen, self.absent = self.seen + 1, 0
+        self.looks.append(frozenset(finding.layers))
+        self.absent = 0
+        if len(self.looks) > self.agreeing:
+            self.looks.popleft()
 
-    def is_news(self, finding: Finding, agreeing: int) -> bool:
+    @property
+    def common(self) -> frozenset[str]:
+        """The layers that as many looks as have to agree on."""
+        return frozenset.intersection(*self.looks) if self.looks else frozenset()
+
+    def is_news(self, finding: Finding) -> bool:
         """Whether enough looks agree on some layers, and that was not told."""
-        if self.seen < agreeing or (finding.layers and not self.common):
+        if len(self.looks) < self.agreeing or (finding.layers and not self.common):
             return False
         return self.told is None or finding.grade >= WORSE * self.grade or self._has_spread
 
@@ -311,6 +350,9 @@ class _Course:
     def tell(self, finding: Finding) -> None:
         """Takes note of a diagnosis that was made."""
         self.told, self.grade = (self.told or frozenset()) | self.common, finding.grade
+
+
+_NOT_LOOKED = Health(())
 
 
 @dataclass(slots=True)
@@ -326,28 +368,32 @@ class Doctor:
     baseline: float | None = None
     _first_loss: float | None = None
     _losses: deque[float] = field(default_factory=lambda: deque(maxlen=2 * WINDOW))
-    _validation: float | None = None
+    _validation: list[tuple[int, float]] = field(default_factory=list)
+    _near_step: int | None = None
     _began: dict[str, float] = field(default_factory=dict)
     _courses: dict[DiagnosisCode, _Course] = field(init=False)
-    _health: Health = field(default_factory=lambda: Health(()))
+    _health: Health = _NOT_LOOKED
+    _health_before: Health = _NOT_LOOKED
 
     def __post_init__(self) -> None:
-        self._courses = {code: _Course() for code in RULES}
+        self._courses = {code: _Course(rule.agreeing, rule.gone) for code, rule in RULES.items()}
         for each in self.told:
             course = self._courses[each.code]
             course.told = (course.told or frozenset()) | frozenset(each.layers)
             course.grade = float("inf")
 
-    def measured(self, split: str, loss: float) -> None:
-        """Takes note of the loss of a split."""
-        if split == "validation":
-            self._validation = min(loss, self._validation or loss)
+    def measured(self, split: str, step: int, loss: float) -> None:
+        """Takes note of the loss of a split; of the best so far, that is."""
+        if split == "validation" and (not self._validation or loss < self._validation[-1][1]):
+            self._validation.append((step, loss))
 
     def committed(self, report: StepReport) -> tuple[Diagnosis, ...]:
         """What there is to tell after a step."""
         self._losses.append(report.loss)
         if self._first_loss is None:
             self._first_loss = report.loss
+        if self._near_step is None and report.loss < NEAR * (self.baseline or 0.0):
+            self._near_step = report.step
         codes = self._due(report)
         return tuple(self._diagnoses(codes, self._known(report)))
 
@@ -356,7 +402,7 @@ class Doctor:
         health = report.health
         if health is None:
             return _BY_LOSS if report.step % _LOSS_INTERVAL == 0 else ()
-        self._health = health
+        self._health_before, self._health = self._health, health
         if not health.is_whole:
             return (DiagnosisCode.NON_FINITE,)
         for layer in health.layers:
@@ -367,20 +413,28 @@ class Doctor:
         return Known(
             step=report.step,
             health=self._health,
+            health_before=self._health_before,
             began=self._began,
             first_loss=report.loss if self._first_loss is None else self._first_loss,
             losses=tuple(self._losses),
-            patience=self.warmup_steps + PATIENCE,
+            patience=max(self.warmup_steps, self._near_step or 0) + PATIENCE,
             baseline=self.baseline,
-            validation=self._validation,
+            validation=self._best_of_validation(report.step - 2 * WINDOW),
         )
+
+    def _best_of_validation(self, step: int) -> tuple[float, float] | None:
+        """The lowest loss until a step, and that of all; None where nothing was measured."""
+        if not self._validation:
+            return None
+        until = [loss for then, loss in self._validation if then <= step]
+        return until[-1] if until else self._validation[0][1], self._validation[-1][1]
 
     def _diagnoses(self, codes: Iterable[DiagnosisCode], known: Known) -> Iterable[Diagnosis]:
         for code in codes:
             entry, course = RULES[code], self._courses[code]
             finding = entry.rule(known)
-            course.note(finding, entry.gone)
-            if finding is None or not course.is_news(finding, entry.agreeing):
+            course.note(finding)
+            if finding is None or not course.is_news(finding):
                 continue
             course.tell(finding)
             layers = tuple(path for path in finding.layers if path in course.common)
@@ -398,6 +452,16 @@ def _worst_first(values: Mapping[str, float]) -> list[str]:
 
 def _mean(losses: tuple[float, ...]) -> float:
     return sum(losses) / len(losses)
+
+
+def _cube_root(value: float) -> float:
+    """Makes a multiple a grade: a thousand times is ten times as bad."""
+    root: float = value ** (1 / 3)
+    return root
+
+
+def _is_finite(value: float) -> bool:
+    return abs(value) < float("inf")
 
 
 def _number(value: float) -> str:

@@ -282,7 +282,7 @@ class Run:
         rows = plan.validation_rows if split == "validation" else plan.test_rows
         statistics = total(self._rounds.answers, len(block_bounds(rows)))
         values = summarize(self._journal.job.spec.loss, statistics)
-        self._doctor.measured(split, values["loss"])
+        self._doctor.measured(split, step, values["loss"])
         self._journal.measured(self._progress.measured(split, step, values))
 
     def _keep_snapshot(self, step: int, save: bool) -> None:

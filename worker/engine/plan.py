@@ -132,8 +132,8 @@ class Plan:
     def watch(self, rows: int, key: Key, see: Callable[[int, Array], None]) -> None:
         """Run forward as in training, and show each node's number and output while it stands."""
         bound = self._bound((Shard(rows),))
-        see(0, self.inputs(rows))
         with np.errstate(all="ignore"):
+            see(0, self.inputs(rows))
             for forward, call, _ in bound.forward:
                 forward(call, key)
                 see(call.number, call.output)
