@@ -37,7 +37,8 @@ types: $(BIN)/.installed ## check types with mypy --strict
 	ln -s $(CURDIR)/protos/gradloom/v1 .cache/types/gradloom/v1
 	ln -s $(CURDIR)/service .cache/types/gradloom/service
 	ln -s $(CURDIR)/worker .cache/types/gradloom/worker
-	cd .cache/types && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml -p gradloom
+	ln -s $(CURDIR)/benchmarks .cache/types/benchmarks
+	cd .cache/types && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml -p gradloom -p benchmarks
 
 check: lint types ## lint and types
 
@@ -63,10 +64,17 @@ constraints: ## resolve dependencies anew into the hashed constraints files
 	.venv-uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-header --no-annotate -o protos/constraints.txt protos/requirements.in
 
+bench-engine: $(BIN)/.installed ## measure training steps, beside PyTorch where there is one
+	$(BIN)/python -m benchmarks.engine
+
+bench-gradient: $(BIN)/.installed ## measure what a gradient costs against finite differences
+	$(BIN)/python -m benchmarks.gradient_cost
+
 serve: $(BIN)/.installed ## start the service on this machine
 	$(BIN)/gradloom serve
 
 clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-uv .cache out
 
-.PHONY: help install demo test lint types check protos protos-check constraints serve clean
+.PHONY: help install demo test lint types check protos protos-check constraints bench-engine \
+  bench-gradient serve clean

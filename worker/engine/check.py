@@ -2,8 +2,9 @@
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gradloom.worker.engine.spec import (
     LAYERS,
@@ -13,7 +14,13 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    AveragePool1d,
+    AveragePool2d,
+    BatchNorm,
     ConstantSchedule,
+    Conv1d,
+    Conv2d,
+    Convolution,
     CosineRestartsSchedule,
     CosineSchedule,
     Dense,
@@ -22,6 +29,7 @@ from gradloom.worker.engine.spec import (
     ExponentialSchedule,
     Fault,
     GroupNorm,
+    Gru,
     Huber,
     KlDivergence,
     Lamb,
@@ -30,9 +38,15 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     Lion,
     Loss,
+    MaxPool1d,
+    MaxPool2d,
+    Lstm,
     Model,
     OneCycleSchedule,
     Optimizer,
+    Padding,
+    Pool,
+    Reshape,
     Residual,
     RmsNorm,
     RmsProp,
@@ -42,8 +56,10 @@ from gradloom.worker.engine.spec import (
     SoftmaxCrossEntropy,
     StepSchedule,
 )
+from gradloom.worker.engine.wiring import wiring_faults
 
 MOST_LAYERS = 10_000
+MOST_NODES = 1_000
 MOST_DEPTH = 32
 
 # The word a job file uses for each part of a spec.
@@ -83,8 +99,11 @@ RATE = Range(
     0, 1000, True, too_low="give a positive number", too_high="the largest allowed is 1000"
 )
 POSITIVE = Range(0, open_low=True, too_low="give a positive number")
+AXIS = Range(-1, 2**31, too_low="give -1, or 1 and more")
 COUNT = Range(1, too_low="give at least 1")
 NOT_NEGATIVE = Range()
+EXTENT = Range(1, 1024, too_low="give at least 1", too_high="the largest allowed is 1024")
+PADS = Range(0, 1024, too_high="the largest allowed is 1024")
 DECAY = _share("the share kept from one step to the next")
 
 _ADAM = {
@@ -94,6 +113,16 @@ _ADAM = {
     "epsilon": POSITIVE,
     "weight_decay": NOT_NEGATIVE,
 }
+_MOMENTUM = "it is the share of the newest batch in a running mean, more than 0 and at most 1"
+_CONVOLUTION = {
+    "filters": UNITS,
+    "kernel": EXTENT,
+    "stride": EXTENT,
+    "pads": PADS,
+    "dilation": EXTENT,
+    "groups": COUNT,
+}
+_POOL = {"size": EXTENT, "stride": EXTENT, "pads": PADS}
 _FINAL = "it is the share of the rate left at the end, from 0 to 1"
 _START = "it is the share of the rate at the beginning, from 0 to 1"
 _FACTOR = "it multiplies the rate, more than 0 and at most 1"
@@ -105,6 +134,7 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     Elu: {"alpha": POSITIVE},
     LayerNorm: {"epsilon": POSITIVE},
     RmsNorm: {"epsilon": POSITIVE},
+    Reshape: {"shape": AXIS},
     SoftmaxCrossEntropy: {
         "label_smoothing": _share("the share spread over all classes"),
         "ignore_index": NOT_NEGATIVE,
@@ -112,6 +142,18 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     },
     Huber: {"delta": POSITIVE},
     GroupNorm: {"groups": COUNT, "epsilon": POSITIVE},
+    BatchNorm: {
+        "momentum": Range(0, 1, True, too_low=_MOMENTUM, too_high=_MOMENTUM),
+        "epsilon": POSITIVE,
+    },
+    Conv1d: _CONVOLUTION,
+    Conv2d: _CONVOLUTION,
+    MaxPool1d: _POOL,
+    MaxPool2d: _POOL,
+    AveragePool1d: _POOL,
+    AveragePool2d: _POOL,
+    Lstm: {"units": UNITS},
+    Gru: {"units": UNITS},
     Sgd: {
         "learning_rate": RATE,
         "momentum": DECAY,
@@ -160,26 +202,74 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
 }
 
 
-def check_model(model: Model, loss: Loss) -> tuple[Fault, ...]:
-    """Every fault of the model and the loss that shows without the data."""
-    if _deeper_than(MOST_DEPTH, model.layers):
-        return (
-            Fault(
-                "model.layers", f"Layers are nested deeper than {MOST_DEPTH}: flatten the model."
-            ),
-        )
-    layers = tuple(_walk(model.layers, "model"))
-    if len(layers) > MOST_LAYERS:
-        sentence = f"The model has {len(layers)} layers, the limit is {MOST_LAYERS}: use fewer."
-        return (Fault("model.layers", sentence),)
-    faults = [fault for path, layer in layers for fault in _check_layer(path, layer)]
-    empty = [] if model.layers else [Fault("model.layers", _EMPTY_MODEL)]
+# How many axes windows slide over.
+WINDOW_AXES: Mapping[type, int] = {
+    Conv1d: 1,
+    Conv2d: 2,
+    MaxPool1d: 1,
+    MaxPool2d: 2,
+    AveragePool1d: 1,
+    AveragePool2d: 2,
+}
+
+
+def check_model(model: Model, loss: Loss, inputs: Sequence[str] | None = None) -> tuple[Fault, ...]:
+    """Every fault of the model and the loss that shows without the data's shapes.
+
+    inputs are the names of the data's arrays, where they are known.
+    """
+    too_large = tuple(_size_faults(model))
+    if too_large:
+        return too_large
+    layers = (pair for path, chain in _chains(model) for pair in _walk(chain, path))
     return (
-        *empty,
-        *faults,
-        *_check_end(model.layers, loss),
+        *_form_faults(model),
+        *(wiring_faults(model, inputs) if model.nodes else ()),
+        *(fault for path, layer in layers for fault in check_layer(path, layer)),
+        *_check_ends(model, loss),
         *_check_loss(f"loss.{WORDS[type(loss)]}", loss),
     )
+
+
+def has_no_order(faults: tuple[Fault, ...]) -> bool:
+    """Whether faults of the model as a whole leave no order in which to look at its layers."""
+    return any(
+        fault.field.startswith("model") and ".layers[" not in fault.field for fault in faults
+    )
+
+
+def _chains(model: Model) -> Iterator[tuple[str, tuple[Layer, ...]]]:
+    """Paths and layers of the model's chains: itself, or each of its nodes."""
+    if model.layers:
+        yield "model", model.layers
+    for place, node in enumerate(model.nodes):
+        yield f"model.nodes[{place}]", node.layers
+
+
+def _size_faults(model: Model) -> Iterator[Fault]:
+    if len(model.nodes) > MOST_NODES:
+        sentence = f"The model has {len(model.nodes)} nodes, the limit is {MOST_NODES}: use fewer."
+        yield Fault("model.nodes", sentence)
+        return
+    chains = tuple(_chains(model))
+    for path, layers in chains:
+        if _deeper_than(MOST_DEPTH, layers):
+            sentence = f"Layers are nested deeper than {MOST_DEPTH}: flatten the model."
+            yield Fault(f"{path}.layers", sentence)
+            return
+    count = sum(1 for path, layers in chains for _ in _walk(layers, path))
+    if count > MOST_LAYERS:
+        sentence = f"The model has {count} layers, the limit is {MOST_LAYERS}: use fewer."
+        yield Fault("model.layers", sentence)
+
+
+def _form_faults(model: Model) -> Iterator[Fault]:
+    if model.layers and model.nodes:
+        yield Fault("model", _BOTH_FORMS)
+    elif not model.layers and not model.nodes:
+        yield Fault("model.layers", _EMPTY_MODEL)
+    if model.outputs and not model.nodes:
+        yield Fault("model.outputs", _OUTPUTS_OF_LAYERS)
 
 
 def check_optimizer(optimizer: Optimizer) -> tuple[Fault, ...]:
@@ -207,6 +297,10 @@ def check_schedule(schedule: Schedule, steps: int) -> tuple[Fault, ...]:
 
 
 _EMPTY_MODEL = "The model has no layers: add at least one, for example dense."
+_BOTH_FORMS = "Both layers and nodes are given: keep one."
+_OUTPUTS_OF_LAYERS = "outputs are names of nodes, and the model has none: leave outputs out."
+_NO_SHAPE = "shape is missing: give a row's axes, for example [28, 28, 1]."
+_TWO_RESTS = "shape holds -1 more than once: only one axis can follow from the others."
 _EMPTY_BLOCK = "The block has no layers: add at least one or remove it."
 
 
@@ -214,10 +308,20 @@ _SECOND_SOFTMAX = "The loss applies softmax itself: remove this layer."
 _APPLY_SOFTMAX = (SoftmaxCrossEntropy, KlDivergence)
 
 
-def _check_end(layers: tuple[Layer, ...], loss: Loss) -> Iterator[Fault]:
-    """A softmax layer that the loss's own would follow."""
-    if layers and isinstance(layers[-1], Softmax) and isinstance(loss, _APPLY_SOFTMAX):
-        yield Fault(f"model.layers[{len(layers) - 1}].softmax", _SECOND_SOFTMAX)
+def _check_ends(model: Model, loss: Loss) -> Iterator[Fault]:
+    """Softmax layers that the loss's own would follow."""
+    for path, layers in _ends(model):
+        if layers and isinstance(layers[-1], Softmax) and isinstance(loss, _APPLY_SOFTMAX):
+            yield Fault(f"{path}.layers[{len(layers) - 1}].softmax", _SECOND_SOFTMAX)
+
+
+def _ends(model: Model) -> Iterator[tuple[str, tuple[Layer, ...]]]:
+    """Paths and layers of the chains whose output goes into the loss."""
+    if model.layers:
+        yield "model", model.layers
+    for place, node in enumerate(model.nodes):
+        if node.name in model.outputs:
+            yield f"model.nodes[{place}]", node.layers
 
 
 def _check_loss(path: str, loss: Loss) -> Iterator[Fault]:
@@ -246,10 +350,64 @@ def _walk(layers: tuple[Layer, ...], path: str) -> Iterator[tuple[str, Layer]]:
         yield from _walk(_inside(layer), here)
 
 
-def _check_layer(path: str, layer: Layer) -> Iterator[Fault]:
-    if isinstance(layer, Residual) and not layer.layers:
-        yield Fault(f"{path}.layers", _EMPTY_BLOCK)
+def _check_windows(path: str, layer: Convolution | Pool) -> Iterator[Fault]:
+    axes = WINDOW_AXES[type(layer)]
+    extent = "kernel" if isinstance(layer, Convolution) else "size"
+    for name in (extent, "stride", "pads", "dilation"):
+        given = len(getattr(layer, name, ()))
+        if given not in {1, axes} and (given or name == extent):
+            yield Fault(f"{path}.{name}", _wrong_count(name, given, axes))
+    if layer.pads and layer.padding is not Padding.VALID:
+        sentence = f"Both padding: {layer.padding} and pads are given: leave one out."
+        yield Fault(f"{path}.pads", sentence)
+    if isinstance(layer, Pool) and _reaches_too_far(layer, axes):
+        yield Fault(f"{path}.pads", "pads are at most half of size: make them smaller.")
+
+
+def _reaches_too_far(layer: Pool, axes: int) -> bool:
+    """Whether a window may lie outside of the input."""
+    pads, size = (each * axes if len(each) == 1 else each for each in (layer.pads, layer.size))
+    return any(2 * pad > extent for pad, extent in zip(pads, size, strict=False))
+
+
+def _wrong_count(name: str, given: int, axes: int) -> str:
+    each = "" if axes == 1 else f", or {axes}, one for each axis"
+    if not given:
+        return f"{name} is missing: give one number{each}, for example {name}: 3."
+    return f"{name} has {given} numbers: give one{each}."
+
+
+def check_layer(path: str, layer: Layer | Convolution | Pool) -> Iterator[Fault]:
+    """Every fault of a layer by itself, but not of the layers inside it."""
+    yield from _MORE_CHECKS.get(type(layer), _nothing_more)(path, layer)
     yield from _check_numbers(path, layer)
+
+
+# Any: each check takes its own layer.
+def _nothing_more(_path: str, _layer: Any) -> Iterator[Fault]:
+    yield from ()
+
+
+def _check_block(path: str, layer: Residual) -> Iterator[Fault]:
+    if not layer.layers:
+        yield Fault(f"{path}.layers", _EMPTY_BLOCK)
+
+
+def _check_reshape(path: str, layer: Reshape) -> Iterator[Fault]:
+    if not layer.shape:
+        yield Fault(f"{path}.shape", _NO_SHAPE)
+    if layer.shape.count(-1) > 1:
+        yield Fault(f"{path}.shape", _TWO_RESTS)
+    for axis, length in enumerate(layer.shape):
+        if length == 0:
+            yield Fault(f"{path}.shape[{axis}]", f"shape[{axis}] is 0: give -1, or 1 and more.")
+
+
+_MORE_CHECKS: Mapping[type, Callable[[str, Any], Iterator[Fault]]] = {
+    Residual: _check_block,
+    Reshape: _check_reshape,
+    **dict.fromkeys(WINDOW_AXES, _check_windows),
+}
 
 
 def _check_numbers(path: str, part: object) -> Iterator[Fault]:

@@ -114,6 +114,30 @@ GELU_APPROXIMATION_TANH: GeluApproximation.ValueType  # 2
 """By tanh (Hendrycks and Gimpel, 2016)."""
 Global___GeluApproximation: _TypeAlias = GeluApproximation  # noqa: Y015
 
+class _Padding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PaddingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Padding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PADDING_UNSPECIFIED: _Padding.ValueType  # 0
+    """Not given: PADDING_VALID."""
+    PADDING_VALID: _Padding.ValueType  # 1
+    """None: windows lie inside the input."""
+    PADDING_SAME: _Padding.ValueType  # 2
+    """As many as give input / stride outputs, rounded up; the odd one at the end."""
+
+class Padding(_Padding, metaclass=_PaddingEnumTypeWrapper):
+    """How many zeros stand around an input."""
+
+PADDING_UNSPECIFIED: Padding.ValueType  # 0
+"""Not given: PADDING_VALID."""
+PADDING_VALID: Padding.ValueType  # 1
+"""None: windows lie inside the input."""
+PADDING_SAME: Padding.ValueType  # 2
+"""As many as give input / stride outputs, rounded up; the odd one at the end."""
+Global___Padding: _TypeAlias = Padding  # noqa: Y015
+
 @_typing.final
 class JobSpec(_message.Message):
     """A training job as its user describes it. The trained weights are a function of this message,
@@ -322,27 +346,77 @@ Global___DataSource: _TypeAlias = DataSource  # noqa: Y015
 
 @_typing.final
 class ModelSpec(_message.Message):
-    """A model: layers, each fed by the one before."""
+    """A model: layers, each fed by the one before, or nodes that name what they read. Give one of both."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """The layers in order. The last one's output goes into the loss."""
+
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelNode]:
+        """Chains of layers with names, in any order. Each array of data.inputs is then an input of its
+        own, instead of all being joined.
+        """
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the nodes whose output goes into a loss. Required where there are nodes."""
 
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
+        nodes: _abc.Iterable[Global___ModelNode] | None = ...,
+        outputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "nodes", b"nodes", "outputs", b"outputs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class ModelNode(_message.Message):
+    """A chain of layers with a name, fed by others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. a-z, 0-9 and "_", at most 63 characters, beginning with a letter."""
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. What the first layer reads: names of the data's arrays or of other nodes. Layers
+        that take several inputs are add, concat and attention.
+        """
+
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
+        """Required. The layers in order; each but the first reads the one before."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
+        layers: _abc.Iterable[Global___Layer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "layers", b"layers", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelNode: _TypeAlias = ModelNode  # noqa: Y015
 
 @_typing.final
 class Layer(_message.Message):
@@ -368,6 +442,20 @@ class Layer(_message.Message):
     LAYER_NORM_FIELD_NUMBER: _builtins.int
     RMS_NORM_FIELD_NUMBER: _builtins.int
     GROUP_NORM_FIELD_NUMBER: _builtins.int
+    CONV1D_FIELD_NUMBER: _builtins.int
+    CONV2D_FIELD_NUMBER: _builtins.int
+    MAX_POOL1D_FIELD_NUMBER: _builtins.int
+    MAX_POOL2D_FIELD_NUMBER: _builtins.int
+    AVERAGE_POOL1D_FIELD_NUMBER: _builtins.int
+    AVERAGE_POOL2D_FIELD_NUMBER: _builtins.int
+    GLOBAL_AVERAGE_POOL_FIELD_NUMBER: _builtins.int
+    GLOBAL_MAX_POOL_FIELD_NUMBER: _builtins.int
+    BATCH_NORM_FIELD_NUMBER: _builtins.int
+    RESHAPE_FIELD_NUMBER: _builtins.int
+    CONCAT_FIELD_NUMBER: _builtins.int
+    ADD_FIELD_NUMBER: _builtins.int
+    LSTM_FIELD_NUMBER: _builtins.int
+    GRU_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dense(self) -> Global___Dense:
         """Fully connected."""
@@ -440,6 +528,62 @@ class Layer(_message.Message):
     def group_norm(self) -> Global___GroupNorm:
         """Brings groups of channels, the last axis, to mean 0 and variance 1."""
 
+    @_builtins.property
+    def conv1d(self) -> Global___Conv1d:
+        """Convolution of (length, channels)."""
+
+    @_builtins.property
+    def conv2d(self) -> Global___Conv2d:
+        """Convolution of (height, width, channels)."""
+
+    @_builtins.property
+    def max_pool1d(self) -> Global___MaxPool1d:
+        """The largest number of each window of (length, channels)."""
+
+    @_builtins.property
+    def max_pool2d(self) -> Global___MaxPool2d:
+        """The largest number of each window of (height, width, channels)."""
+
+    @_builtins.property
+    def average_pool1d(self) -> Global___AveragePool1d:
+        """The mean of each window of (length, channels)."""
+
+    @_builtins.property
+    def average_pool2d(self) -> Global___AveragePool2d:
+        """The mean of each window of (height, width, channels)."""
+
+    @_builtins.property
+    def global_average_pool(self) -> Global___GlobalAveragePool:
+        """The mean over all axes but the last."""
+
+    @_builtins.property
+    def global_max_pool(self) -> Global___GlobalMaxPool:
+        """The largest number over all axes but the last."""
+
+    @_builtins.property
+    def batch_norm(self) -> Global___BatchNorm:
+        """Brings each channel to mean 0 and variance 1 over the rows of a shard."""
+
+    @_builtins.property
+    def reshape(self) -> Global___Reshape:
+        """Gives a row's numbers another shape."""
+
+    @_builtins.property
+    def concat(self) -> Global___Concat:
+        """Joins several inputs along the last axis."""
+
+    @_builtins.property
+    def add(self) -> Global___Add:
+        """Adds several inputs up."""
+
+    @_builtins.property
+    def lstm(self) -> Global___Lstm:
+        """Reads a sequence step by step with a long short-term memory."""
+
+    @_builtins.property
+    def gru(self) -> Global___Gru:
+        """Reads a sequence step by step with gated recurrent units."""
+
     def __init__(
         self,
         *,
@@ -461,12 +605,26 @@ class Layer(_message.Message):
         layer_norm: Global___LayerNorm | None = ...,
         rms_norm: Global___RmsNorm | None = ...,
         group_norm: Global___GroupNorm | None = ...,
+        conv1d: Global___Conv1d | None = ...,
+        conv2d: Global___Conv2d | None = ...,
+        max_pool1d: Global___MaxPool1d | None = ...,
+        max_pool2d: Global___MaxPool2d | None = ...,
+        average_pool1d: Global___AveragePool1d | None = ...,
+        average_pool2d: Global___AveragePool2d | None = ...,
+        global_average_pool: Global___GlobalAveragePool | None = ...,
+        global_max_pool: Global___GlobalMaxPool | None = ...,
+        batch_norm: Global___BatchNorm | None = ...,
+        reshape: Global___Reshape | None = ...,
+        concat: Global___Concat | None = ...,
+        add: Global___Add | None = ...,
+        lstm: Global___Lstm | None = ...,
+        gru: Global___Gru | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "relu", b"relu", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "relu", b"relu", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm", "conv1d", "conv2d", "max_pool1d", "max_pool2d", "average_pool1d", "average_pool2d", "global_average_pool", "global_max_pool", "batch_norm", "reshape", "concat", "add", "lstm", "gru"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -854,6 +1012,554 @@ class GroupNorm(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
 
 Global___GroupNorm: _TypeAlias = GroupNorm  # noqa: Y015
+
+@_typing.final
+class Conv1d(_message.Message):
+    """Convolution of (length, channels): sums of windows times weights of the shape (filters,
+    channels / groups, kernel).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTERS_FIELD_NUMBER: _builtins.int
+    KERNEL_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    DILATION_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    filters: _builtins.int
+    """Required. Channels of the output, 1 to 65,536."""
+    padding: Global___Padding.ValueType
+    """How many zeros stand around the input. PADDING_VALID where left out."""
+    groups: _builtins.int
+    """Groups the channels and the filters are cut into, each convolved by itself; as many as there
+    are channels make the convolution depthwise. 1 where left out.
+    """
+    bias: _builtins.bool
+    """Whether a trained bias is added to each channel. True where left out."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin. INITIALIZER_HE_NORMAL where left out; the bias begins at 0."""
+    @_builtins.property
+    def kernel(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. 1 where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: zeros on both sides of an axis; one number for all axes, or one for each."""
+
+    @_builtins.property
+    def dilation(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one input of a window to the next: one number for all axes, or one for each. 1 where left
+        out.
+        """
+
+    def __init__(
+        self,
+        *,
+        filters: _builtins.int = ...,
+        kernel: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+        dilation: _abc.Iterable[_builtins.int] | None = ...,
+        groups: _builtins.int | None = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_groups", b"_groups", "bias", b"bias", "groups", b"groups"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_groups", b"_groups", "bias", b"bias", "dilation", b"dilation", "filters", b"filters", "groups", b"groups", "initializer", b"initializer", "kernel", b"kernel", "padding", b"padding", "pads", b"pads", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__groups: _TypeAlias = _typing.Literal["groups"]  # noqa: Y015
+    _WhichOneofArgType__groups: _TypeAlias = _typing.Literal["_groups", b"_groups"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__groups) -> _WhichOneofReturnType__groups | None: ...
+
+Global___Conv1d: _TypeAlias = Conv1d  # noqa: Y015
+
+@_typing.final
+class Conv2d(_message.Message):
+    """Convolution of (height, width, channels): sums of windows times weights of the shape (filters,
+    channels / groups, kernel height, kernel width).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTERS_FIELD_NUMBER: _builtins.int
+    KERNEL_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    DILATION_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    filters: _builtins.int
+    """Required. Channels of the output, 1 to 65,536."""
+    padding: Global___Padding.ValueType
+    """How many zeros stand around the input. PADDING_VALID where left out."""
+    groups: _builtins.int
+    """Groups the channels and the filters are cut into, each convolved by itself; as many as there
+    are channels make the convolution depthwise. 1 where left out.
+    """
+    bias: _builtins.bool
+    """Whether a trained bias is added to each channel. True where left out."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin. INITIALIZER_HE_NORMAL where left out; the bias begins at 0."""
+    @_builtins.property
+    def kernel(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. 1 where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: zeros on both sides of an axis; one number for all axes, or one for each."""
+
+    @_builtins.property
+    def dilation(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one input of a window to the next: one number for all axes, or one for each. 1 where left
+        out.
+        """
+
+    def __init__(
+        self,
+        *,
+        filters: _builtins.int = ...,
+        kernel: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+        dilation: _abc.Iterable[_builtins.int] | None = ...,
+        groups: _builtins.int | None = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_groups", b"_groups", "bias", b"bias", "groups", b"groups"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_groups", b"_groups", "bias", b"bias", "dilation", b"dilation", "filters", b"filters", "groups", b"groups", "initializer", b"initializer", "kernel", b"kernel", "padding", b"padding", "pads", b"pads", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__groups: _TypeAlias = _typing.Literal["groups"]  # noqa: Y015
+    _WhichOneofArgType__groups: _TypeAlias = _typing.Literal["_groups", b"_groups"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__groups) -> _WhichOneofReturnType__groups | None: ...
+
+Global___Conv2d: _TypeAlias = Conv2d  # noqa: Y015
+
+@_typing.final
+class MaxPool1d(_message.Message):
+    """The largest number of each window of (length, channels)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    padding: Global___Padding.ValueType
+    """What stands around the input; it is never part of a window. PADDING_VALID where left out."""
+    @_builtins.property
+    def size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. size where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: how far windows reach over both sides of an axis, at most half of size;
+        one number for all axes, or one for each.
+        """
+
+    def __init__(
+        self,
+        *,
+        size: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "pads", b"pads", "size", b"size", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MaxPool1d: _TypeAlias = MaxPool1d  # noqa: Y015
+
+@_typing.final
+class MaxPool2d(_message.Message):
+    """The largest number of each window of (height, width, channels)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    padding: Global___Padding.ValueType
+    """What stands around the input; it is never part of a window. PADDING_VALID where left out."""
+    @_builtins.property
+    def size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. size where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: how far windows reach over both sides of an axis, at most half of size;
+        one number for all axes, or one for each.
+        """
+
+    def __init__(
+        self,
+        *,
+        size: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "pads", b"pads", "size", b"size", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MaxPool2d: _TypeAlias = MaxPool2d  # noqa: Y015
+
+@_typing.final
+class AveragePool1d(_message.Message):
+    """The mean of each window of (length, channels)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    padding: Global___Padding.ValueType
+    """What stands around the input; it is never part of a window. PADDING_VALID where left out."""
+    @_builtins.property
+    def size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. size where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: how far windows reach over both sides of an axis, at most half of size;
+        one number for all axes, or one for each.
+        """
+
+    def __init__(
+        self,
+        *,
+        size: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "pads", b"pads", "size", b"size", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AveragePool1d: _TypeAlias = AveragePool1d  # noqa: Y015
+
+@_typing.final
+class AveragePool2d(_message.Message):
+    """The mean of each window of (height, width, channels)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    padding: Global___Padding.ValueType
+    """What stands around the input; it is never part of a window. PADDING_VALID where left out."""
+    @_builtins.property
+    def size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. size where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: how far windows reach over both sides of an axis, at most half of size;
+        one number for all axes, or one for each.
+        """
+
+    def __init__(
+        self,
+        *,
+        size: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "pads", b"pads", "size", b"size", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AveragePool2d: _TypeAlias = AveragePool2d  # noqa: Y015
+
+@_typing.final
+class GlobalAveragePool(_message.Message):
+    """The mean over all axes but the last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GlobalAveragePool: _TypeAlias = GlobalAveragePool  # noqa: Y015
+
+@_typing.final
+class GlobalMaxPool(_message.Message):
+    """The largest number over all axes but the last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GlobalMaxPool: _TypeAlias = GlobalMaxPool  # noqa: Y015
+
+@_typing.final
+class BatchNorm(_message.Message):
+    """Batch normalisation (Ioffe and Szegedy, 2015): each channel, the last axis, brought to mean 0 and
+    variance 1 over all positions of the rows of a virtual shard, times a trained weight, which
+    begins at 1, plus a trained bias, which begins at 0. In evaluation, running means of the mean
+    and of the unbiased variance take their place.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOMENTUM_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    momentum: _builtins.float
+    """Share of the newest batch in the running means, more than 0 and at most 1. 0.1 where left out."""
+    epsilon: _builtins.float
+    """Added to the variance, more than 0. 1e-5 where left out."""
+    def __init__(
+        self,
+        *,
+        momentum: _builtins.float | None = ...,
+        epsilon: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "_momentum", b"_momentum", "epsilon", b"epsilon", "momentum", b"momentum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "_momentum", b"_momentum", "epsilon", b"epsilon", "momentum", b"momentum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epsilon: _TypeAlias = _typing.Literal["epsilon"]  # noqa: Y015
+    _WhichOneofArgType__epsilon: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon"]  # noqa: Y015
+    _WhichOneofReturnType__momentum: _TypeAlias = _typing.Literal["momentum"]  # noqa: Y015
+    _WhichOneofArgType__momentum: _TypeAlias = _typing.Literal["_momentum", b"_momentum"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__momentum) -> _WhichOneofReturnType__momentum | None: ...
+
+Global___BatchNorm: _TypeAlias = BatchNorm  # noqa: Y015
+
+@_typing.final
+class Reshape(_message.Message):
+    """Gives a row's numbers another shape, in the same order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHAPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. The axes of a row, without the rows themselves: each 1 or more; one of them may be
+        -1, for as many as are left.
+        """
+
+    def __init__(
+        self,
+        *,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reshape: _TypeAlias = Reshape  # noqa: Y015
+
+@_typing.final
+class Concat(_message.Message):
+    """Joins the inputs of a node along the last axis, in their order; all other axes must be equal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Concat: _TypeAlias = Concat  # noqa: Y015
+
+@_typing.final
+class Add(_message.Message):
+    """Adds the inputs of a node up; all have the same shape."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Add: _TypeAlias = Add  # noqa: Y015
+
+@_typing.final
+class Lstm(_message.Message):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of a sequence (T, C),
+    with the gates and the weights of PyTorch, whose order is input, forget, cell, output. It begins
+    with a state of zeros.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    units: _builtins.int
+    """Required. Width of the state, 1 to 65,536."""
+    return_sequences: _builtins.bool
+    """Whether the state after every step is put out, shape (T, units), instead of that after the
+    last one alone, shape (units,).
+    """
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads the steps from the last to the first as well; its states
+    follow on the last axis, which is then 2 × units long. What it says alone is its state after
+    the first step.
+    """
+    bias: _builtins.bool
+    """Whether biases are added. True where left out; they begin at 0."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin, the fans being those of one gate. INITIALIZER_GLOROT_UNIFORM where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        units: _builtins.int = ...,
+        return_sequences: _builtins.bool = ...,
+        bidirectional: _builtins.bool = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bidirectional", b"bidirectional", "initializer", b"initializer", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+
+Global___Lstm: _TypeAlias = Lstm  # noqa: Y015
+
+@_typing.final
+class Gru(_message.Message):
+    """Gated recurrent unit (Cho et al., 2014) over the steps of a sequence (T, C), with the gates and
+    the weights of PyTorch, whose order is reset, update, new. It begins with a state of zeros.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    units: _builtins.int
+    """Required. Width of the state, 1 to 65,536."""
+    return_sequences: _builtins.bool
+    """Whether the state after every step is put out, shape (T, units), instead of that after the
+    last one alone, shape (units,).
+    """
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads the steps from the last to the first as well; its states
+    follow on the last axis, which is then 2 × units long. What it says alone is its state after
+    the first step.
+    """
+    bias: _builtins.bool
+    """Whether biases are added. True where left out; they begin at 0."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin, the fans being those of one gate. INITIALIZER_GLOROT_UNIFORM where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        units: _builtins.int = ...,
+        return_sequences: _builtins.bool = ...,
+        bidirectional: _builtins.bool = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bidirectional", b"bidirectional", "initializer", b"initializer", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+
+Global___Gru: _TypeAlias = Gru  # noqa: Y015
 
 @_typing.final
 class LossSpec(_message.Message):

@@ -1,0 +1,61 @@
+"""What virtual shards cost: a replica's whole step on the same batch in more and more of them."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.models import Task
+from gradloom.worker.assembly import TARGET_KINDS, data_sha256
+from gradloom.worker.data.files import Roots
+from gradloom.worker.data.preparation import Prepared, prepare
+from gradloom.worker.data.spec import DataSpec
+from gradloom.worker.engine.spec import Adam, Learning, Optimizer, SoftmaxCrossEntropy
+from gradloom.worker.messages import Task as Orders
+from gradloom.worker.replica import Replica
+
+_DATA = DataSpec(target="labels", path="rows.npz", inputs=("rows",))
+_BATCHES = 4
+
+
+def sharded_steps(
+    task: Task, folder: Path, batch: int, counts: Sequence[int], rounds: int
+) -> dict[int, list[float]]:
+    """Seconds of a step with each number of shards, one after the other in every round.
+
+    Writes random rows into the folder. The first round, in which plans are made, is not counted.
+    """
+    _write_rows(task, folder, batch * _BATCHES)
+    replicas = {count: _replica(task, folder, batch, count, rounds + 1) for count in counts}
+    measured = [
+        {count: _step(replica, count) for count, replica in replicas.items()}
+        for _ in range(rounds + 1)
+    ]
+    return {count: [seconds[count] for seconds in measured[1:]] for count in counts}
+
+
+def _step(replica: Replica, shards: int) -> float:
+    began = time.perf_counter()
+    replica.advance([replica.compute(0, shards)])
+    return time.perf_counter() - began
+
+
+def _write_rows(task: Task, folder: Path, rows: int) -> None:
+    random = np.random.default_rng(0)
+    labels = random.permutation(np.arange(rows) % task.target.classes)
+    numbers = random.standard_normal((rows, *task.input_shape), np.float32)
+    np.savez(folder / _DATA.path, rows=numbers, labels=labels)
+
+
+def _replica(task: Task, folder: Path, batch: int, shards: int, steps: int) -> Replica:
+    loss = SoftmaxCrossEntropy()
+    learning = Learning(task.model, loss, Optimizer(Adam(1e-3)), steps)
+    data = _prepared(folder, learning)
+    sha256 = data_sha256(data.summary)
+    return Replica(Orders(learning, _DATA, sha256, (str(folder),), batch, shards), data)
+
+
+def _prepared(folder: Path, learning: Learning) -> Prepared:
+    kind = TARGET_KINDS[type(learning.loss)]
+    return prepare(_DATA, Roots((folder,)), seed=learning.seed, kind=kind)
