@@ -102,6 +102,7 @@ POSITIVE = Range(0, open_low=True, too_low="give a positive number")
 AXIS = Range(-1, 2**31, too_low="give -1, or 1 and more")
 COUNT = Range(1, too_low="give at least 1")
 NOT_NEGATIVE = Range()
+ANY = Range(-math.inf)
 EXTENT = Range(1, 1024, too_low="give at least 1", too_high="the largest allowed is 1024")
 PADS = Range(0, 1024, too_high="the largest allowed is 1024")
 DECAY = _share("the share kept from one step to the next")
@@ -128,7 +129,7 @@ _START = "it is the share of the rate at the beginning, from 0 to 1"
 _FACTOR = "it multiplies the rate, more than 0 and at most 1"
 
 RANGES: Mapping[type, Mapping[str, Range]] = {
-    Dense: {"units": UNITS},
+    Dense: {"units": UNITS, "bias_initial": ANY},
     LeakyRelu: {"slope": _share("the slope below 0")},
     Dropout: {"rate": _share("the share dropped")},
     Elu: {"alpha": POSITIVE},
@@ -301,6 +302,7 @@ _BOTH_FORMS = "Both layers and nodes are given: keep one."
 _OUTPUTS_OF_LAYERS = "outputs are names of nodes, and the model has none: leave outputs out."
 _NO_SHAPE = "shape is missing: give a row's axes, for example [28, 28, 1]."
 _TWO_RESTS = "shape holds -1 more than once: only one axis can follow from the others."
+_NO_BIAS = "bias_initial is given, but bias is false: leave one of them out."
 _EMPTY_BLOCK = "The block has no layers: add at least one or remove it."
 
 
@@ -388,6 +390,11 @@ def _nothing_more(_path: str, _layer: Any) -> Iterator[Fault]:
     yield from ()
 
 
+def _check_dense(path: str, layer: Dense) -> Iterator[Fault]:
+    if layer.bias_initial and not layer.bias:
+        yield Fault(f"{path}.bias_initial", _NO_BIAS)
+
+
 def _check_block(path: str, layer: Residual) -> Iterator[Fault]:
     if not layer.layers:
         yield Fault(f"{path}.layers", _EMPTY_BLOCK)
@@ -404,6 +411,7 @@ def _check_reshape(path: str, layer: Reshape) -> Iterator[Fault]:
 
 
 _MORE_CHECKS: Mapping[type, Callable[[str, Any], Iterator[Fault]]] = {
+    Dense: _check_dense,
     Residual: _check_block,
     Reshape: _check_reshape,
     **dict.fromkeys(WINDOW_AXES, _check_windows),

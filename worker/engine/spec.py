@@ -17,7 +17,7 @@ class Fault:
 
 
 class Initializer(StrEnum):
-    """How a weight matrix begins; a bias begins at 0."""
+    """How a weight matrix begins; a bias begins at 0, or where its layer says."""
 
     HE_NORMAL = "he_normal"
     HE_UNIFORM = "he_uniform"
@@ -51,6 +51,7 @@ class Dense:
     units: int
     bias: bool = True
     initializer: Initializer = Initializer.HE_NORMAL
+    bias_initial: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,7 @@ class GlobalMaxPool:
     """The largest number over all axes but the last."""
 
 
+@dataclass(frozen=True, slots=True)
 class Reshape:
     """The same numbers in another shape; one axis may be -1, whatever is left."""
 

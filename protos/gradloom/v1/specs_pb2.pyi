@@ -639,22 +639,26 @@ class Dense(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     BIAS_FIELD_NUMBER: _builtins.int
     INITIALIZER_FIELD_NUMBER: _builtins.int
+    BIAS_INITIAL_FIELD_NUMBER: _builtins.int
     units: _builtins.int
     """Required. Width of the output, 1 to 65,536."""
     bias: _builtins.bool
     """Whether b is added. True where left out."""
     initializer: Global___Initializer.ValueType
-    """How W begins. INITIALIZER_HE_NORMAL where left out; b begins at 0."""
+    """How W begins. INITIALIZER_HE_NORMAL where left out."""
+    bias_initial: _builtins.float
+    """What every number of b begins at. 0 where left out."""
     def __init__(
         self,
         *,
         units: _builtins.int = ...,
         bias: _builtins.bool | None = ...,
         initializer: Global___Initializer.ValueType = ...,
+        bias_initial: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "initializer", b"initializer", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bias_initial", b"bias_initial", "initializer", b"initializer", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
     _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
