@@ -40,8 +40,9 @@ BEATEN, FALLING = 0.98, 0.95
 # job is below the constant answer within tens of steps. One that begins far above it, as targets
 # of another scale do, has them from where its loss is near to it.
 PATIENCE, WINDOW, NEAR = 120, 40, 1.5
-# Looks, one after the other, that have to agree: one batch may be odd.
-AGREEING = 2
+# Looks, one after the other, that have to agree: one batch may be odd. Twins part late where Adam
+# moves weights that began at 0 by their signs alone.
+AGREEING, AGREEING_TWINS = 2, 3
 # Looks without it after which it counts as gone, and the multiple that counts as much worse.
 GONE, WORSE = 2, 10.0
 
@@ -279,6 +280,7 @@ RULES: Mapping[DiagnosisCode, Entry] = {
     DiagnosisCode.SYMMETRY: Entry(
         _symmetry,
         "Begin with random weights: he_normal or glorot_normal as the layer's initializer.",
+        agreeing=AGREEING_TWINS,
     ),
     DiagnosisCode.DEAD_UNITS: Entry(
         _dead_units,

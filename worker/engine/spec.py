@@ -260,6 +260,7 @@ class BatchNorm:
     epsilon: float = 1e-5
 
 
+@dataclass(frozen=True, slots=True)
 class Lstm:
     """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of (T, C).
 

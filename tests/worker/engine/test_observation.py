@@ -89,7 +89,8 @@ def test_a_unit_is_dead_only_if_it_is_0_for_all_rows_of_all_shards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "ends"), [(Tanh(), lambda y: np.abs(y) > 0.99), (Sigmoid(), lambda y: (y < 0.01) | (y > 0.99))]
+    ("layer", "ends"),
+    [(Tanh(), lambda y: np.abs(y) > 0.99), (Sigmoid(), lambda y: (y < 0.01) | (y > 0.99))],
 )
 def test_numbers_at_the_flat_ends_are_saturated(layer: Layer, ends: object) -> None:
     graph, rows = graph_of(layer), 4 * data()
@@ -118,14 +119,21 @@ def test_shards_add_up_to_the_batch() -> None:
 
 def test_dropout_drops_what_it_drops_in_training() -> None:
     graph, rows = graph_of(Dropout(0.5)), np.ones((ROWS, INPUTS), np.float32)
-    one, other = (seen(graph, rows, initial_parameters(graph, 1), Key(seed, CHECK)) for seed in (1, 2))
+    one, other = (
+        seen(graph, rows, initial_parameters(graph, 1), Key(seed, CHECK)) for seed in (1, 2)
+    )
     assert one.tolist() != other.tolist()
 
 
 def test_a_unit_of_an_image_is_a_channel() -> None:
     shape = (6, 6, 2)
     graph = graph_of(
-        Conv2d(filters=4, kernel=(3,)), BatchNorm(), Relu(), MaxPool2d(size=(2,)), Flatten(), shape=shape
+        Conv2d(filters=4, kernel=(3,)),
+        BatchNorm(),
+        Relu(),
+        MaxPool2d(size=(2,)),
+        Flatten(),
+        shape=shape,
     )
     rows = data(8, shape)
     health = health_of(graph, rows)
