@@ -26,6 +26,7 @@ _NOUNS = {
     "LossSpec": ("loss", "losses"),
     "OptimizerSpec": ("optimizer", "optimizers"),
     "ScheduleSpec": ("schedule", "schedules"),
+    "ModelSpec": ("preset", "presets"),
 }
 _BAD_KEY = "A key is one word, not a list or a mapping."
 _MERGE_KEY = "Merge keys are not accepted in job files: write the values out."

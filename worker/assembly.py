@@ -4,6 +4,7 @@ import hashlib
 
 from gradloom.worker.data.preparation import Summary
 from gradloom.worker.data.target import TargetKind
+from gradloom.worker.engine.graph import InputShapes
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Huber,
@@ -11,6 +12,7 @@ from gradloom.worker.engine.spec import (
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
+    Model,
     SoftmaxCrossEntropy,
     Target,
 )
@@ -24,6 +26,19 @@ TARGET_KINDS: dict[type[Loss], TargetKind] = {
     Huber: TargetKind.NUMBERS,
     KlDivergence: TargetKind.DISTRIBUTION,
 }
+
+
+def joins_inputs(model: Model) -> bool:
+    """Whether the data's arrays go into the model as one; into one of nodes they go by name."""
+    return not model.nodes
+
+
+def inputs_of(model: Model, summary: Summary) -> InputShapes:
+    """The shape of a row that goes into a model, or its inputs' shapes by their names."""
+    if joins_inputs(model):
+        (joined,) = summary.input_shapes
+        return joined
+    return dict(zip(summary.input_names, summary.input_shapes, strict=True))
 
 
 def target_of(summary: Summary) -> Target:

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from gradloom.worker.assembly import target_of
+from gradloom.worker.assembly import inputs_of, target_of
 from gradloom.worker.data.batches import Bounds, block_bounds, most_rows, place, shard_bounds
 from gradloom.worker.data.preparation import Prepared
 from gradloom.worker.data.reader import Reader
@@ -81,7 +81,10 @@ class Replica:
         self._data = data
         self._clock = clock
         self._graph = build_graph(
-            learning.model, learning.loss, data.summary.input_shape, target_of(data.summary)
+            learning.model,
+            learning.loss,
+            inputs_of(learning.model, data.summary),
+            target_of(data.summary),
         )
         evaluated = max(data.summary.validation_rows, data.summary.test_rows)
         self._plan = Plan(
@@ -190,7 +193,7 @@ class Replica:
     def _fill(self, reader: Reader, rows: Rows, plan: Plan) -> None:
         began = self._clock()
         if len(rows):
-            reader.fill(rows, plan.inputs(len(rows)), plan.target(len(rows)))
+            reader.fill(rows, plan.all_inputs(len(rows)), plan.target(len(rows)))
         self.seconds.add("data", self._clock() - began)
 
     def _order(self, epoch: int) -> Rows:

@@ -26,7 +26,13 @@ from gradloom.service.jobs.ranges import (
 from gradloom.service.jobs.spec import Checkpoints, HealthSpec, JobSpec, Resources, Training
 from gradloom.service.wire import model_sketch, spec_parts, spec_to_wire
 from gradloom.v1 import specs_pb2
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256, target_of
+from gradloom.worker.assembly import (
+    TARGET_KINDS,
+    data_sha256,
+    inputs_of,
+    joins_inputs,
+    target_of,
+)
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Summary, inspect
@@ -217,7 +223,13 @@ def _look_at_data(findings: Findings, draft: Draft, roots: Roots) -> None:
         findings.add([SpecFault("data.target", _NO_TARGET)])
         return
     try:
-        findings.summary = inspect(draft.data, roots, seed=draft.seed or 0, kind=_kind(draft.loss))
+        findings.summary = inspect(
+            draft.data,
+            roots,
+            seed=draft.seed or 0,
+            kind=_kind(draft.loss),
+            joined=draft.model is not None and joins_inputs(draft.model),
+        )
     except DataError as error:
         findings.add(error.faults)
 
@@ -237,7 +249,7 @@ def _look_at_model(findings: Findings, draft: Draft) -> None:
     summary = findings.summary
     try:
         findings.graph = build_graph(
-            draft.model, draft.loss, summary.input_shape, target_of(summary)
+            draft.model, draft.loss, inputs_of(draft.model, summary), target_of(summary)
         )
     except ModelError as error:
         findings.add(error.faults)

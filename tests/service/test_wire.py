@@ -95,7 +95,9 @@ def tuples(values: st.SearchStrategy) -> st.SearchStrategy:
 
 
 LAYERS = st.recursive(
-    PLAIN_LAYERS, lambda inner: st.builds(engine.Residual, layers=tuples(inner)), max_leaves=6
+    PLAIN_LAYERS,
+    lambda inner: st.builds(engine.Residual, layers=tuples(inner), shortcut=tuples(inner)),
+    max_leaves=6,
 )
 
 
@@ -105,7 +107,10 @@ NODES = st.builds(engine.ModelNode, name=TEXT, inputs=tuples(TEXT), layers=tuple
 def one_of(words: dict[str, type]) -> st.SearchStrategy:
     return st.one_of(
         *(
-            st.builds(kind, **{name: NUMBERS[t] for name, t in mapping.hints(kind).items()})
+            st.builds(
+                kind,
+                **{name: NUMBERS[t] for name, t in mapping.hints(kind).items() if t in NUMBERS},
+            )
             for kind in words.values()
         )
     )

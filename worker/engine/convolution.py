@@ -25,7 +25,7 @@ from gradloom.worker.engine.operation import (
 )
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.spec import Convolution, Initializer
-from gradloom.worker.engine.window import Windows, check_axes, slide, windows
+from gradloom.worker.engine.window import Tap, Windows, check_axes, slide, windows
 
 # Gathered windows of a block of rows: so many numbers stay in a core's second cache.
 _BLOCK_NUMBERS = 1 << 16
@@ -166,26 +166,26 @@ def _gather(sizes: _Sizes, x: Array, columns: Array) -> Array:
     """The inputs of every window, zero where it reaches over the end."""
     columns_MGK = columns[: len(x) * sizes.P]
     columns_MGK.fill(0)
-    windowed, grouped = _windowed(sizes, columns_MGK), _grouped(sizes, x)
+    grouped = _grouped(sizes, x)
     for place, tap in enumerate(sizes.windows.taps):
-        np.copyto(
-            windowed[(slice(None), *tap.windows, slice(None), place)],
-            grouped[(slice(None), *tap.inputs)],
-        )
+        np.copyto(_tapped(sizes, columns_MGK, place, tap), grouped[(slice(None), *tap.inputs)])
     return columns_MGK
 
 
 def _scatter(sizes: _Sizes, columns_MGK: Array, dx: Array) -> None:
     """The sums over all windows that an input is part of."""
     dx.fill(0)
-    windowed, grouped = _windowed(sizes, columns_MGK), _grouped(sizes, dx)
+    grouped = _grouped(sizes, dx)
     for place, tap in enumerate(sizes.windows.taps):
         inputs = grouped[(slice(None), *tap.inputs)]
-        np.add(inputs, windowed[(slice(None), *tap.windows, slice(None), place)], out=inputs)
+        np.add(inputs, _tapped(sizes, columns_MGK, place, tap), out=inputs)
 
 
-def _windowed(sizes: _Sizes, columns_MGK: Array) -> Array:
-    return columns_MGK.reshape(-1, *sizes.windows.shape, sizes.G, sizes.T, sizes.C)
+def _tapped(sizes: _Sizes, columns_MGK: Array, place: int, tap: Tap) -> Array:
+    """What a tap has gathered, as it lies in the input: axes N, windows, G, C."""
+    windowed = columns_MGK.reshape(-1, *sizes.windows.shape, sizes.G, sizes.T, sizes.C)
+    part: Array = windowed[..., place, :][(slice(None), *tap.windows)]
+    return part
 
 
 def _grouped(sizes: _Sizes, x: Array) -> Array:

@@ -97,9 +97,10 @@ class Flatten:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """x + layers(x)."""
+    """shortcut(x) + layers(x); x itself where there is no shortcut."""
 
     layers: tuple["Layer", ...]
+    shortcut: tuple["Layer", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,13 +372,48 @@ class ModelNode:
     layers: tuple[Layer, ...]
 
 
+class Activation(StrEnum):
+    """What stands between the layers of a preset."""
+
+    RELU = "relu"
+    GELU = "gelu"
+    SILU = "silu"
+    TANH = "tanh"
+    SIGMOID = "sigmoid"
+    LEAKY_RELU = "leaky_relu"
+    ELU = "elu"
+    SELU = "selu"
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp:
+    """A multi-layer perceptron: flatten, hidden dense layers, and a dense layer of outputs."""
+
+    outputs: int
+    hidden: tuple[int, ...] = ()
+    activation: Activation = Activation.RELU
+    dropout: float = 0.0
+
+
+Preset = Mlp
+
+# The word a job file uses for each preset.
+PRESETS: dict[str, type[Preset]] = {
+    "mlp": Mlp,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss."""
+    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss.
+
+    Or a preset, the kind, that stands for layers.
+    """
 
     layers: tuple[Layer, ...] = ()
     nodes: tuple[ModelNode, ...] = ()
     outputs: tuple[str, ...] = ()
+    kind: Preset | None = None
 
 
 @dataclass(frozen=True, slots=True)

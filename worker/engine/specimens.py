@@ -11,10 +11,12 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Add,
     AveragePool1d,
     AveragePool2d,
     BatchNorm,
     BinaryCrossEntropy,
+    Concat,
     Conv1d,
     Conv2d,
     Dense,
@@ -26,6 +28,7 @@ from gradloom.worker.engine.spec import (
     GlobalAveragePool,
     GlobalMaxPool,
     GroupNorm,
+    Gru,
     Hardswish,
     Huber,
     KlDivergence,
@@ -35,12 +38,14 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     Lion,
     Loss,
+    Lstm,
     MaxPool1d,
     MaxPool2d,
     MeanAbsoluteError,
     MeanSquaredError,
     Padding,
     Relu,
+    Reshape,
     Residual,
     RmsNorm,
     RmsProp,
@@ -130,7 +135,13 @@ SPECIMENS: Mapping[str, Specimen] = {
     "global_average_pool": Specimen((GlobalAveragePool(),), (SEQUENCE, IMAGE)),
     "global_max_pool": Specimen((GlobalMaxPool(),), (SEQUENCE, IMAGE)),
     "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1))),
+    "lstm": Specimen((Lstm(4), Lstm(4, return_sequences=True, bidirectional=True)), (SEQUENCE,)),
+    "gru": Specimen((Gru(4), Gru(4, return_sequences=True, bidirectional=True)), (SEQUENCE,)),
+    "reshape": Specimen((Reshape((-1, 4)), Reshape((2, 2, -1)))),
 }
+
+# Layers of several inputs, which no chain can show.
+OF_SEVERAL: Mapping[str, Layer] = {"concat": Concat(), "add": Add()}
 
 _LABELS = Target("labels", classes=4)
 _NUMBERS = Target("numbers", shape=(4,))

@@ -50,6 +50,54 @@ NORMALIZE_UNIT: Normalize.ValueType  # 3
 """Each column to 0 to 1 over the training rows."""
 Global___Normalize: _TypeAlias = Normalize  # noqa: Y015
 
+class _Activation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActivationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Activation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTIVATION_UNSPECIFIED: _Activation.ValueType  # 0
+    """Not given: ACTIVATION_RELU."""
+    ACTIVATION_RELU: _Activation.ValueType  # 1
+    """max(x, 0)."""
+    ACTIVATION_GELU: _Activation.ValueType  # 2
+    """x Φ(x), by the error function."""
+    ACTIVATION_SILU: _Activation.ValueType  # 3
+    """x σ(x)."""
+    ACTIVATION_TANH: _Activation.ValueType  # 4
+    """Hyperbolic tangent."""
+    ACTIVATION_SIGMOID: _Activation.ValueType  # 5
+    """1 / (1 + exp(-x))."""
+    ACTIVATION_LEAKY_RELU: _Activation.ValueType  # 6
+    """x where positive, 0.01 x elsewhere."""
+    ACTIVATION_ELU: _Activation.ValueType  # 7
+    """x where positive, exp(x) - 1 elsewhere."""
+    ACTIVATION_SELU: _Activation.ValueType  # 8
+    """The scaled Elu."""
+
+class Activation(_Activation, metaclass=_ActivationEnumTypeWrapper):
+    """What stands between the layers of a preset."""
+
+ACTIVATION_UNSPECIFIED: Activation.ValueType  # 0
+"""Not given: ACTIVATION_RELU."""
+ACTIVATION_RELU: Activation.ValueType  # 1
+"""max(x, 0)."""
+ACTIVATION_GELU: Activation.ValueType  # 2
+"""x Φ(x), by the error function."""
+ACTIVATION_SILU: Activation.ValueType  # 3
+"""x σ(x)."""
+ACTIVATION_TANH: Activation.ValueType  # 4
+"""Hyperbolic tangent."""
+ACTIVATION_SIGMOID: Activation.ValueType  # 5
+"""1 / (1 + exp(-x))."""
+ACTIVATION_LEAKY_RELU: Activation.ValueType  # 6
+"""x where positive, 0.01 x elsewhere."""
+ACTIVATION_ELU: Activation.ValueType  # 7
+"""x where positive, exp(x) - 1 elsewhere."""
+ACTIVATION_SELU: Activation.ValueType  # 8
+"""The scaled Elu."""
+Global___Activation: _TypeAlias = Activation  # noqa: Y015
+
 class _Initializer:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -346,13 +394,16 @@ Global___DataSource: _TypeAlias = DataSource  # noqa: Y015
 
 @_typing.final
 class ModelSpec(_message.Message):
-    """A model: layers, each fed by the one before, or nodes that name what they read. Give one of both."""
+    """A model: layers, each fed by the one before, or nodes that name what they read, or a preset. Give
+    one of the three.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    MLP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """The layers in order. The last one's output goes into the loss."""
@@ -367,20 +418,65 @@ class ModelSpec(_message.Message):
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the nodes whose output goes into a loss. Required where there are nodes."""
 
+    @_builtins.property
+    def mlp(self) -> Global___Mlp:
+        """A multi-layer perceptron."""
+
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
         nodes: _abc.Iterable[Global___ModelNode] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
+        mlp: Global___Mlp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "mlp", b"mlp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "layers", b"layers", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["mlp"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class Mlp(_message.Message):
+    """A multi-layer perceptron: flatten, then for each hidden layer dense, activation and dropout,
+    then a dense layer of outputs.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    activation: Global___Activation.ValueType
+    """What follows each hidden layer. ACTIVATION_RELU where left out."""
+    dropout: _builtins.float
+    """The share dropped after each activation, from 0 up to but not 1. 0 where left out."""
+    @_builtins.property
+    def hidden(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Widths of the hidden layers, in order. None where left out: a linear model."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        hidden: _abc.Iterable[_builtins.int] | None = ...,
+        activation: Global___Activation.ValueType = ...,
+        dropout: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "nodes", b"nodes", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "dropout", b"dropout", "hidden", b"hidden", "outputs", b"outputs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+Global___Mlp: _TypeAlias = Mlp  # noqa: Y015
 
 @_typing.final
 class ModelNode(_message.Message):
@@ -809,18 +905,26 @@ class Residual(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
+    SHORTCUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """Required. The inner layers."""
+
+    @_builtins.property
+    def shortcut(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
+        """Layers between the input and the sum, where the inner layers change the shape. The input
+        itself where left out.
+        """
 
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
+        shortcut: _abc.Iterable[Global___Layer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "shortcut", b"shortcut"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The loss of the best constant answer is what a model comes to that gives it, and no other less."""
+"""The loss of the best constant answer is that of a model that gives it, and no other is less."""
 
 import numpy as np
 import pytest

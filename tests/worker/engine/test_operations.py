@@ -38,9 +38,9 @@ from gradloom.worker.engine.spec import (
     Layer,
     LayerNorm,
     LeakyRelu,
+    Lstm,
     MaxPool1d,
     MaxPool2d,
-    Lstm,
     MeanSquaredError,
     Model,
     ModelNode,
@@ -147,16 +147,10 @@ def fitting(layer: Layer, shape: Shape) -> Shape:
     """The shape with as many axes as the layer asks for."""
     if type(layer) in WINDOW_AXES:
         return (3, 4, *shape)[-WINDOW_AXES[type(layer)] - 1 :]
+    if isinstance(layer, Lstm | Gru):
+        return (*shape, 2)[:2]
     pools_all = isinstance(layer, GlobalAveragePool | GlobalMaxPool)
     return (4, *shape) if pools_all and len(shape) == 1 else shape
-    """The layer as a whole model, held to numbers of its output's shape."""
-    output = OPERATIONS["flatten"].shape(Flatten(), (shape,)) if layer == Flatten() else shape
-    output = (*shape[:-1], layer.units) if isinstance(layer, Dense) else output
-    if isinstance(layer, Lstm | Gru):
-        shape = (*shape, 2)[:2]
-        output = OPERATIONS["lstm"].shape(layer, (shape,))
-    target = Target("numbers", shape=output)
-    return build_graph(Model((layer,)), MeanSquaredError(), shape, target)
 
 
 def worst(graph: Graph, rows: int = 3, seed: int = 0) -> float:
