@@ -18,13 +18,16 @@ from gradloom.worker.engine.graph import build_graph
 from gradloom.worker.engine.health import Health, is_due
 from gradloom.worker.engine.joining import come_to_the_same, together
 from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
+from gradloom.worker.engine.kernels.optimizers import global_norm
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
+from gradloom.worker.engine.non_finite import NonFinite
 from gradloom.worker.engine.observation import Moves, Observer
-from gradloom.worker.engine.optimizers import clip_elements, clip_scale, global_norm
+from gradloom.worker.engine.optimizers import clip_elements, clip_scale
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import DROPOUT, Key
 from gradloom.worker.engine.schedules import learning_rate
 from gradloom.worker.engine.shards import Shard
+from gradloom.worker.engine.spec import ReduceOnPlateauSchedule
 from gradloom.worker.exchange.star import Observed, Sum, added, merged, summed
 from gradloom.worker.exchange.tree import Leaf, Node, cover, fold, registers, schedule
 from gradloom.worker.messages import Task
@@ -33,8 +36,9 @@ from gradloom.worker.state import State, Vector
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A step that is done: updates so far, means over its batch, norm before clipping, seconds.
+    """A step that is done: steps so far, means over its batch, norm before clipping, seconds.
 
+    skipped are the newest steps in a row that changed nothing, as this one where it is not 0.
     health is what a look at the layers found, at steps that are looked at or are not finite.
     """
 
@@ -44,8 +48,29 @@ class Commit:
     gradient_norm: float
     metrics: dict[str, float]
     seconds: float
+    skipped: int = 0
     health: Health | None = None
 
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a step was first not finite: a shard of the batch, and a layer's array in it.
+
+    first_row and last_row are the shard's places in the batch. rows are the dataset's rows that
+    are concerned, a few of them where there are many; none where it is not a matter of rows.
+    """
+
+    shard: int
+    first_row: int
+    last_row: int
+    path: str
+    what: str
+    rows: tuple[int, ...]
+    row_count: int
+
+
+# Rows that are named where some are not finite.
+_MOST_ROWS = 5
 
 # Leaves that are computed together.
 Group = tuple[Leaf, ...]
@@ -207,41 +232,66 @@ class Replica:
         began = self._clock()
         total = summed(parts, self._task.shards)
         rate = self._learning_rate()
-        self._mean_buffers(total.gradient)
+        rows = divisor(total.statistics)
+        norm = global_norm(total.gradient[: self._graph.parameter_count]) / rows
         metrics = summarize(self._task.learning.loss, total.statistics)
         # A batch of which no row counts loses nothing; its mean would be no number.
         loss = metrics["loss"] if total.statistics[0] else 0.0
-        norm = self._mean(total)
-        moves = self._moves(total, math.isfinite(loss) and math.isfinite(norm))
-        self._clip(total.gradient[: self._graph.parameter_count], norm)
-        is_look_due = self._is_look_due
-        self.state.advance(total.gradient, rate)
-        health = self._health(moves, total, is_look_due)
-        return Commit(self.state.step, loss, rate, norm, metrics, self._clock() - began, health)
+        means = total.gradient[self._graph.parameter_count :]
+        is_finite = all(map(math.isfinite, (loss, norm, global_norm(means))))
+        is_whole, before = self._is_look_due, self.state.parameters
+        moves = Moves(self._graph, total.gradient, rows) if is_whole or not is_finite else None
+        if is_finite:
+            self._update(total.gradient, rate, norm, rows)
+        else:
+            self.state.skip()
+        after = self.state.parameters
+        health = moves.health(total.observed, before, after, is_whole=is_whole) if moves else None
+        seconds, skipped = self._clock() - began, self.state.counters.skipped
+        return Commit(self.state.step, loss, rate, norm, metrics, seconds, skipped, health)
 
-    def _moves(self, total: Sum, is_finite: bool) -> Moves | None:
-        """The beginning of a look at the parameters, where it is time to or something is wrong."""
-        if is_finite and not self._is_look_due:
-            return None
-        return Moves(self._graph, total.gradient)
+    def _update(self, total: Vector, rate: float, norm: float, rows: float) -> None:
+        self._mean_buffers(total)
+        gradient = total[: self._graph.parameter_count]
+        before = self.state.counters
+        self.state.advance(total, rate, self._scale(gradient, norm, rows))
+        # An update that overflows shows in the next step's loss; after the last there is none.
+        if self.state.step == self._task.learning.steps and not self.state.is_finite:
+            self.state.take_back(before)
 
-    def _health(self, moves: Moves | None, total: Sum, is_whole: bool) -> Health | None:
-        if moves is None:
-            return None
-        before, after = self.state.before, self.state.parameters
-        return moves.health(total.observed, before, after, is_whole=is_whole)
+    def heed(self, measured: tuple[tuple[int, float], ...]) -> None:
+        """Lets the schedule know of validation losses and their steps, where it looks at them."""
+        schedule = self._task.learning.schedule
+        if isinstance(schedule, ReduceOnPlateauSchedule):
+            for step, loss in measured:
+                self.state.measured(step, loss, schedule)
+
+    def locate(self) -> Location | None:
+        """Where the step stood at, which was skipped, was first not finite, shard after shard.
+
+        None where every shard is finite and only their sum is not.
+        """
+        batch = place(self.state.step - 1, self._data.training.rows, self._task.batch_size)
+        rows = self._order(batch.epoch)[batch.first : batch.last]
+        self._plan.read(self.state.parameters)
+        for shard, (first, last) in enumerate(shard_bounds(len(rows), self._task.shards)):
+            found = self._located(shard, rows[first:last]) if last > first else None
+            if found:
+                bad = np.sort(self._data.training.numbers(rows[first:last][list(found.rows)]))
+                few = tuple(map(int, bad[:_MOST_ROWS]))
+                return Location(shard, first, last - 1, found.path, found.what, few, len(bad))
+        return None
+
+    def _located(self, shard: int, rows: Rows) -> NonFinite | None:
+        self._fill(self._data.training, rows, self._plan)
+        key = Key(self._task.learning.seed, DROPOUT, self.state.step - 1, shard)
+        return self._plan.locate(len(rows), key)
 
     def _learning_rate(self) -> float:
         learning = self._task.learning
-        base = learning.optimizer.kind.learning_rate
-        return learning_rate(learning.schedule, base, self.state.step, learning.steps)
-
-    def _mean(self, total: Sum) -> float:
-        """Makes the sum of gradients the batch's mean; its norm."""
-        gradient = total.gradient[: self._graph.parameter_count]
-        with np.errstate(all="ignore"):
-            np.divide(gradient, np.float32(divisor(total.statistics)), out=gradient)
-            return global_norm(gradient)
+        base = learning.optimizer.kind.learning_rate * self._task.rate_factor
+        reductions = self.state.counters.plateau.reductions
+        return learning_rate(learning.schedule, base, self.state.step, learning.steps, reductions)
 
     def _mean_buffers(self, vector: Vector) -> None:
         """Makes the sums behind the gradient means over the rows of the batch."""
@@ -249,21 +299,20 @@ class Replica:
         sums = vector[self._graph.parameter_count :]
         np.divide(sums, np.float32(batch.last - batch.first), out=sums)
 
-    def _clip(self, gradient: Vector, norm: float) -> None:
+    def _scale(self, gradient: Vector, norm: float, rows: float) -> float:
+        """What makes the batch's clipped mean of the sum, whose elements are cut off here."""
         optimizer = self._task.learning.optimizer
-        with np.errstate(all="ignore"):
-            if optimizer.clip_value is not None:
-                clip_elements(gradient, optimizer.clip_value)
-                norm = global_norm(gradient)
-            if optimizer.clip_norm is not None:
-                scale = clip_scale(norm, optimizer.clip_norm)
-                np.multiply(gradient, np.float32(scale), out=gradient)
+        if optimizer.clip_value is not None:
+            with np.errstate(all="ignore"):
+                clip_elements(gradient, optimizer.clip_value * rows)
+            norm = global_norm(gradient) / rows
+        return clip_scale(norm, optimizer.clip_norm) / rows
 
     def evaluate(self, split: str, first: int, last: int) -> dict[Node, Statistics]:
         """Statistics of the blocks first … last-1 of a split, validation or test."""
         reader = self._reader(split)
         bounds = block_bounds(reader.rows)
-        self._plan.read(self.state.parameters)
+        self._plan.read(self.state.weights)
         return {
             node: fold(node, len(bounds), lambda b: self._block(reader, *bounds[b]), added)
             for node in cover(first, last, len(bounds))

@@ -20,6 +20,7 @@ from gradloom.worker.messages import (
     Compute,
     Content,
     Evaluate,
+    Locate,
     Order,
     Snapshot,
     Task,
@@ -85,10 +86,12 @@ class Server:
         if order.state is not None:
             replica.state.restore(order.state)
         commit = None
+        replica.heed(order.measured)
         if replica.state.step == order.step - 1:
             answers = [decode(root) for root in order.roots]
             parts = [unpacked(answer.facts.get("roots"), answer.body) for answer in answers]
             commit = asdict(replica.advance(parts))
+            replica.heed(order.measured)
         if replica.state.step != order.step:
             raise RuntimeError(f"stands at step {replica.state.step}, not {order.step}")
         return commit
@@ -125,6 +128,8 @@ def _done(replica: Replica, work: Work) -> tuple[dict[str, object], bytes]:
             return _evaluate(replica, work)
         case Snapshot():
             return _snapshot(replica, work)
+        case Locate():
+            return _locate(replica)
 
 
 def _compute(replica: Replica, work: Compute) -> tuple[dict[str, object], bytes]:
@@ -137,10 +142,15 @@ def _evaluate(replica: Replica, work: Evaluate) -> tuple[dict[str, object], byte
     return {"statistics": [(n.level, n.place, values) for n, values in nodes.items()]}, b""
 
 
+def _locate(replica: Replica) -> tuple[dict[str, object], bytes]:
+    found = replica.locate()
+    return {"location": asdict(found) if found else None}, b""
+
+
 def _snapshot(replica: Replica, work: Snapshot) -> tuple[dict[str, object], bytes]:
     metadata = dict(work.metadata)
     if work.content is Content.STATE:
-        return {}, replica.state.snapshot(metadata)
+        return {"is_finite": replica.state.is_finite}, replica.state.snapshot(metadata)
     return {"weights_sha256": replica.state.weights_sha256()}, replica.state.model(metadata)
 
 

@@ -49,6 +49,7 @@ from gradloom.worker.engine.spec import (
     MeanSquaredError,
     Model,
     Optimizer,
+    ReduceOnPlateauSchedule,
     Schedule,
 )
 from gradloom.worker.footprint import Footprint, footprint
@@ -137,13 +138,19 @@ def spec_sha256(spec: JobSpec) -> str:
         spec,
         name="",
         data=replace(spec.data, path="", files=_names(spec.data), test=None),
-        training=replace(spec.training, shards=shards_of(spec.training)),
+        training=_deciding(spec.training),
         resources=Resources(),
         checkpoints=Checkpoints(),
         health=HealthSpec(),
     )
     canonical = json.dumps(json_form(spec_to_wire(deciding)), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _deciding(training: Training) -> Training:
+    """The training by what it comes to: accumulated batches are one large one."""
+    shards = shards_of(training)
+    return replace(training, batch_size=training.update_rows, shards=shards, accumulation_steps=1)
 
 
 def _names(data: DataSpec) -> tuple[tuple[str, str], ...]:
@@ -263,6 +270,15 @@ def _look_at_training(findings: Findings, draft: Draft) -> None:
     if draft.schedule is not None:
         sound = None if found else training
         findings.add(check_schedule(draft.schedule, _steps(sound, rows)))
+        findings.add(_plateau_faults(draft.schedule, findings.summary))
+
+
+def _plateau_faults(schedule: Schedule, summary: Summary | None) -> Iterator[SpecFault]:
+    """A schedule that looks at the validation loss where there is none."""
+    needs = isinstance(schedule, ReduceOnPlateauSchedule)
+    if needs and summary is not None and not summary.validation_rows:
+        sentence = "It looks at the validation loss: set data.validation_fraction, such as 0.1."
+        yield SpecFault("schedule.reduce_on_plateau", sentence)
 
 
 def _steps(training: Training | None, rows: int | None) -> int:
@@ -287,9 +303,9 @@ def _look_at_size(findings: Findings, draft: Draft) -> None:
         return
     findings.footprint = footprint(
         graph,
-        optimizer.kind,
+        optimizer,
         summary,
-        batch_size=training.batch_size,
+        batch_size=training.update_rows,
         shards=shards_of(training),
     )
     if findings.footprint.total > limits.WORKER_BYTES:

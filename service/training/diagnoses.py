@@ -60,12 +60,13 @@ class Finding:
 class Known:
     """What is known at a step: the newest look and the one before it, and losses so far.
 
-    began are the norms of the layers' weights at the first look. losses are the newest ones, of
-    two windows at most. baseline is the loss of the best constant answer; validation are lowest
+    began are the norms of the layers' weights at the first look. losses are the newest finite ones,
+    of two windows at most. baseline is the loss of the best constant answer; validation are lowest
     losses of the validation rows, two windows ago and now. None where they are not known.
     """
 
     step: int
+    loss: float
     health: Health
     health_before: Health
     began: Mapping[str, float]
@@ -227,8 +228,8 @@ def _non_finite(known: Known) -> Finding | None:
         if faults:
             many = f"{faults:,} of the {layer.size:,} numbers of the gradient of {layer.path}"
             return Finding((layer.path,), f"{many} are infinite or not a number.")
-    if layers and not _is_finite(known.losses[-1]):
-        evidence = f"The loss of what {layers[-1].path} puts out is {known.losses[-1]}."
+    if layers and not _is_finite(known.loss):
+        evidence = f"The loss of what {layers[-1].path} puts out is {known.loss}."
         return Finding((layers[-1].path,), evidence)
     return None
 
@@ -391,9 +392,9 @@ class Doctor:
 
     def committed(self, report: StepReport) -> tuple[Diagnosis, ...]:
         """What there is to tell after a step."""
-        self._losses.append(report.loss)
-        if self._first_loss is None:
-            self._first_loss = report.loss
+        if _is_finite(report.loss):
+            self._losses.append(report.loss)
+            self._first_loss = report.loss if self._first_loss is None else self._first_loss
         if self._near_step is None and report.loss < NEAR * (self.baseline or 0.0):
             self._near_step = report.step
         codes = self._due(report)
@@ -414,6 +415,7 @@ class Doctor:
     def _known(self, report: StepReport) -> Known:
         return Known(
             step=report.step,
+            loss=report.loss,
             health=self._health,
             health_before=self._health_before,
             began=self._began,

@@ -49,6 +49,7 @@ from gradloom.worker.engine.spec import (
     Optimizer,
     Padding,
     Pool,
+    ReduceOnPlateauSchedule,
     Reshape,
     Residual,
     RmsNorm,
@@ -58,6 +59,7 @@ from gradloom.worker.engine.spec import (
     Softmax,
     SoftmaxCrossEntropy,
     StepSchedule,
+    WeightAverage,
 )
 from gradloom.worker.engine.wiring import wiring_faults
 
@@ -131,6 +133,7 @@ _CONVOLUTION = {
 _POOL = {"size": EXTENT, "stride": EXTENT, "pads": PADS}
 _FINAL = "it is the share of the rate left at the end, from 0 to 1"
 _START = "it is the share of the rate at the beginning, from 0 to 1"
+_LEAST = "it is the share of the rate that it never falls below, from 0 to 1"
 _FACTOR = "it multiplies the rate, more than 0 and at most 1"
 
 RANGES: Mapping[type, Mapping[str, Range]] = {
@@ -179,6 +182,7 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     Lion: {"learning_rate": RATE, "beta1": DECAY, "beta2": DECAY, "weight_decay": NOT_NEGATIVE},
     Lamb: _ADAM,
     Optimizer: {"clip_norm": POSITIVE, "clip_value": POSITIVE},
+    WeightAverage: {"decay": DECAY},
     ConstantSchedule: {"warmup_steps": NOT_NEGATIVE},
     StepSchedule: {
         "every_steps": COUNT,
@@ -204,6 +208,13 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
         "period_steps": COUNT,
         "multiplier": COUNT,
         "final_ratio": Range(0, 1, too_low=_FINAL, too_high=_FINAL),
+        "warmup_steps": NOT_NEGATIVE,
+    },
+    ReduceOnPlateauSchedule: {
+        "factor": Range(0, 1, True, too_low=_FACTOR, too_high=_FACTOR),
+        "patience": NOT_NEGATIVE,
+        "threshold": _share("the share by which a loss has to be below the best"),
+        "min_ratio": Range(0, 1, too_low=_LEAST, too_high=_LEAST),
         "warmup_steps": NOT_NEGATIVE,
     },
 }
@@ -304,6 +315,8 @@ def check_optimizer(optimizer: Optimizer) -> tuple[Fault, ...]:
     kind = optimizer.kind
     path = f"optimizer.{WORDS[type(kind)]}"
     faults = [*_check_numbers(path, kind), *_check_numbers("optimizer", optimizer)]
+    if optimizer.average is not None:
+        faults += _check_numbers("optimizer.average", optimizer.average)
     if isinstance(kind, Sgd) and kind.nesterov and kind.momentum == 0:
         sentence = "nesterov needs momentum: set momentum, for example 0.9."
         faults.append(Fault(f"{path}.nesterov", sentence))

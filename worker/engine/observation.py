@@ -15,8 +15,8 @@ import numpy as np
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.graph import Graph, Node, Parameter
 from gradloom.worker.engine.health import Health, LayerHealth, ParameterHealth
+from gradloom.worker.engine.kernels.optimizers import global_norm
 from gradloom.worker.engine.operations import OPERATIONS, Operations
-from gradloom.worker.engine.optimizers import global_norm
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import CHECK, Key, uniform
 
@@ -117,11 +117,11 @@ def _units(node: Node) -> int:
 class Moves:
     """Measures a step of the parameters: gradients first, then what they led to."""
 
-    def __init__(self, graph: Graph, gradient: Array) -> None:
-        """Takes note of the batch's mean gradient, before it is clipped."""
+    def __init__(self, graph: Graph, gradient: Array, rows: float) -> None:
+        """Takes note of the gradient before it is clipped: rows times the batch's mean."""
         self._graph = graph
         self._gradients = {
-            parameter.name: _norm_and_faults(gradient[parameter.place])
+            parameter.name: _norm_and_faults(gradient[parameter.place], rows)
             for parameter in graph.parameters
         }
 
@@ -159,8 +159,8 @@ class Moves:
         )
 
 
-def _norm_and_faults(gradient: Array) -> tuple[float, int]:
-    norm = global_norm(gradient)
+def _norm_and_faults(gradient: Array, rows: float) -> tuple[float, int]:
+    norm = global_norm(gradient) / rows
     finite = math.isfinite(norm)
     return norm, 0 if finite else int(gradient.size - np.count_nonzero(np.isfinite(gradient)))
 

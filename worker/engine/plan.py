@@ -16,6 +16,7 @@ from gradloom.worker.engine.layout import lay_out, needed_gradients, workspaces
 from gradloom.worker.engine.loss import LossCall
 from gradloom.worker.engine.losses import RULES
 from gradloom.worker.engine.metrics import Statistics
+from gradloom.worker.engine.non_finite import NonFinite, first_non_finite
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.shards import Shard
@@ -126,6 +127,11 @@ class Plan:
             self._run(bound, (key,))
             (call,) = bound.losses
             return self._rules.forward(call) if call else self._nothing()
+
+    def locate(self, rows: int, key: Key) -> NonFinite | None:
+        """Where training on the rows that were put in first comes to no finite number."""
+        bound = self._bound((Shard(rows),))
+        return first_non_finite(self.graph, self._operations, self._rules, bound, key)
 
     def predict(self, rows: int) -> Array:
         """The model's output for the rows that were put in; valid until the next call."""

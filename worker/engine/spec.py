@@ -573,6 +573,16 @@ OPTIMIZERS: dict[str, type[UpdateRule]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class WeightAverage:
+    """Exponential moving average of the weights: what is measured, and what the model file holds.
+
+    After update t a ← a + (1 - d) (weights - a), where d = min(decay, (1 + t) / (10 + t)).
+    """
+
+    decay: float = 0.999
+
+
+@dataclass(frozen=True, slots=True)
 class Optimizer:
     """An update rule, and what the batch's gradient is clipped to before it.
 
@@ -584,6 +594,7 @@ class Optimizer:
     clip_norm: float | None = None
     clip_value: float | None = None
     no_decay_on_bias_and_norm: bool = False
+    average: WeightAverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -646,6 +657,21 @@ class CosineRestartsSchedule:
     warmup_steps: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ReduceOnPlateauSchedule:
+    """The rate × factor whenever the validation loss has not improved for patience epochs.
+
+    Better is a loss by the share threshold below the best. The rate never falls below min_ratio
+    of itself. As PyTorch's, which compares relatively too.
+    """
+
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    min_ratio: float = 0.0
+    warmup_steps: int = 0
+
+
 Schedule = (
     ConstantSchedule
     | StepSchedule
@@ -653,6 +679,7 @@ Schedule = (
     | ExponentialSchedule
     | OneCycleSchedule
     | CosineRestartsSchedule
+    | ReduceOnPlateauSchedule
 )
 
 SCHEDULES: dict[str, type[Schedule]] = {
@@ -662,6 +689,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "exponential": ExponentialSchedule,
     "one_cycle": OneCycleSchedule,
     "cosine_restarts": CosineRestartsSchedule,
+    "reduce_on_plateau": ReduceOnPlateauSchedule,
 }
 
 

@@ -186,6 +186,38 @@ PADDING_SAME: Padding.ValueType  # 2
 """As many as give input / stride outputs, rounded up; the odd one at the end."""
 Global___Padding: _TypeAlias = Padding  # noqa: Y015
 
+class _OnNonFinite:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnNonFiniteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnNonFinite.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_NON_FINITE_UNSPECIFIED: _OnNonFinite.ValueType  # 0
+    """Not given: ON_NON_FINITE_FAIL."""
+    ON_NON_FINITE_FAIL: _OnNonFinite.ValueType  # 1
+    """It fails."""
+    ON_NON_FINITE_SKIP_STEP: _OnNonFinite.ValueType  # 2
+    """The step counts and changes nothing; 10 of them in a row fail the job."""
+    ON_NON_FINITE_ROLL_BACK: _OnNonFinite.ValueType  # 3
+    """It goes on from the end of the last whole epoch, where a checkpoint is then written, or from
+    the beginning, with a lower rate; the fourth time fails the job.
+    """
+
+class OnNonFinite(_OnNonFinite, metaclass=_OnNonFiniteEnumTypeWrapper):
+    """What becomes of a job when the loss or the gradient of a step is infinite or not a number."""
+
+ON_NON_FINITE_UNSPECIFIED: OnNonFinite.ValueType  # 0
+"""Not given: ON_NON_FINITE_FAIL."""
+ON_NON_FINITE_FAIL: OnNonFinite.ValueType  # 1
+"""It fails."""
+ON_NON_FINITE_SKIP_STEP: OnNonFinite.ValueType  # 2
+"""The step counts and changes nothing; 10 of them in a row fail the job."""
+ON_NON_FINITE_ROLL_BACK: OnNonFinite.ValueType  # 3
+"""It goes on from the end of the last whole epoch, where a checkpoint is then written, or from
+the beginning, with a lower rate; the fourth time fails the job.
+"""
+Global___OnNonFinite: _TypeAlias = OnNonFinite  # noqa: Y015
+
 @_typing.final
 class JobSpec(_message.Message):
     """A training job as its user describes it. The trained weights are a function of this message,
@@ -1875,6 +1907,7 @@ class OptimizerSpec(_message.Message):
     CLIP_NORM_FIELD_NUMBER: _builtins.int
     CLIP_VALUE_FIELD_NUMBER: _builtins.int
     NO_DECAY_ON_BIAS_AND_NORM_FIELD_NUMBER: _builtins.int
+    AVERAGE_FIELD_NUMBER: _builtins.int
     clip_norm: _builtins.float
     """Scales the gradient of a batch down to this Euclidean norm where it is longer. Off where
     left out.
@@ -1915,6 +1948,12 @@ class OptimizerSpec(_message.Message):
     def lamb(self) -> Global___Lamb:
         """LAMB (You et al., 2020), for large batches."""
 
+    @_builtins.property
+    def average(self) -> Global___WeightAverage:
+        """A running mean of the weights, which is what is measured and what the model file holds. Off
+        where left out.
+        """
+
     def __init__(
         self,
         *,
@@ -1928,10 +1967,11 @@ class OptimizerSpec(_message.Message):
         clip_norm: _builtins.float | None = ...,
         clip_value: _builtins.float | None = ...,
         no_decay_on_bias_and_norm: _builtins.bool = ...,
+        average: Global___WeightAverage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "average", b"average", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "no_decay_on_bias_and_norm", b"no_decay_on_bias_and_norm", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "average", b"average", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "no_decay_on_bias_and_norm", b"no_decay_on_bias_and_norm", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clip_norm: _TypeAlias = _typing.Literal["clip_norm"]  # noqa: Y015
     _WhichOneofArgType__clip_norm: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm"]  # noqa: Y015
@@ -1947,6 +1987,32 @@ class OptimizerSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___OptimizerSpec: _TypeAlias = OptimizerSpec  # noqa: Y015
+
+@_typing.final
+class WeightAverage(_message.Message):
+    """Exponential moving average of the weights: after update t, a ← a + (1 - d) (weights - a), where
+    d is decay, but at most (1 + t) / (10 + t), so that the first weights are soon forgotten.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECAY_FIELD_NUMBER: _builtins.int
+    decay: _builtins.float
+    """From 0 up to but not 1. 0.999 where left out."""
+    def __init__(
+        self,
+        *,
+        decay: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "decay", b"decay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "decay", b"decay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__decay: _TypeAlias = _typing.Literal["decay"]  # noqa: Y015
+    _WhichOneofArgType__decay: _TypeAlias = _typing.Literal["_decay", b"_decay"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decay) -> _WhichOneofReturnType__decay | None: ...
+
+Global___WeightAverage: _TypeAlias = WeightAverage  # noqa: Y015
 
 @_typing.final
 class Sgd(_message.Message):
@@ -2273,6 +2339,7 @@ class ScheduleSpec(_message.Message):
     EXPONENTIAL_FIELD_NUMBER: _builtins.int
     ONE_CYCLE_FIELD_NUMBER: _builtins.int
     COSINE_RESTARTS_FIELD_NUMBER: _builtins.int
+    REDUCE_ON_PLATEAU_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def constant(self) -> Global___ConstantSchedule:
         """The same all along."""
@@ -2297,6 +2364,10 @@ class ScheduleSpec(_message.Message):
     def cosine_restarts(self) -> Global___CosineRestartsSchedule:
         """Half a cosine again and again (Loshchilov and Hutter, 2017)."""
 
+    @_builtins.property
+    def reduce_on_plateau(self) -> Global___ReduceOnPlateauSchedule:
+        """Times a factor whenever the validation loss has stopped falling."""
+
     def __init__(
         self,
         *,
@@ -2306,12 +2377,13 @@ class ScheduleSpec(_message.Message):
         exponential: Global___ExponentialSchedule | None = ...,
         one_cycle: Global___OneCycleSchedule | None = ...,
         cosine_restarts: Global___CosineRestartsSchedule | None = ...,
+        reduce_on_plateau: Global___ReduceOnPlateauSchedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "reduce_on_plateau", b"reduce_on_plateau", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "reduce_on_plateau", b"reduce_on_plateau", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["constant", "step", "cosine", "exponential", "one_cycle", "cosine_restarts"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["constant", "step", "cosine", "exponential", "one_cycle", "cosine_restarts", "reduce_on_plateau"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -2515,6 +2587,59 @@ class CosineRestartsSchedule(_message.Message):
 Global___CosineRestartsSchedule: _TypeAlias = CosineRestartsSchedule  # noqa: Y015
 
 @_typing.final
+class ReduceOnPlateauSchedule(_message.Message):
+    """The learning rate times factor whenever the validation loss, measured after every epoch, was no
+    better than the best one for more than patience epochs in a row. Needs data.validation_fraction.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARMUP_STEPS_FIELD_NUMBER: _builtins.int
+    FACTOR_FIELD_NUMBER: _builtins.int
+    PATIENCE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MIN_RATIO_FIELD_NUMBER: _builtins.int
+    warmup_steps: _builtins.int
+    """Steps over which the rate rises linearly to its full value first. 0 where left out."""
+    factor: _builtins.float
+    """More than 0, at most 1. 0.1 where left out."""
+    patience: _builtins.int
+    """Epochs without a better loss that are waited for, 0 or more. 10 where left out."""
+    threshold: _builtins.float
+    """Share of the best loss by which another one has to be below it to be better, from 0 up to but
+    not 1. 1e-4 where left out.
+    """
+    min_ratio: _builtins.float
+    """Share of the rate that it never falls below, 0 to 1. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        warmup_steps: _builtins.int = ...,
+        factor: _builtins.float | None = ...,
+        patience: _builtins.int | None = ...,
+        threshold: _builtins.float | None = ...,
+        min_ratio: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_patience", b"_patience", "_threshold", b"_threshold", "factor", b"factor", "patience", b"patience", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_patience", b"_patience", "_threshold", b"_threshold", "factor", b"factor", "min_ratio", b"min_ratio", "patience", b"patience", "threshold", b"threshold", "warmup_steps", b"warmup_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__factor: _TypeAlias = _typing.Literal["factor"]  # noqa: Y015
+    _WhichOneofArgType__factor: _TypeAlias = _typing.Literal["_factor", b"_factor"]  # noqa: Y015
+    _WhichOneofReturnType__patience: _TypeAlias = _typing.Literal["patience"]  # noqa: Y015
+    _WhichOneofArgType__patience: _TypeAlias = _typing.Literal["_patience", b"_patience"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__factor) -> _WhichOneofReturnType__factor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__patience) -> _WhichOneofReturnType__patience | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+
+Global___ReduceOnPlateauSchedule: _TypeAlias = ReduceOnPlateauSchedule  # noqa: Y015
+
+@_typing.final
 class TrainingSpec(_message.Message):
     """Batch size, length and virtual shards."""
 
@@ -2524,16 +2649,33 @@ class TrainingSpec(_message.Message):
     EPOCHS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     SHARDS_FIELD_NUMBER: _builtins.int
+    ACCUMULATION_STEPS_FIELD_NUMBER: _builtins.int
+    ON_NON_FINITE_FIELD_NUMBER: _builtins.int
+    ROLL_BACK_FACTOR_FIELD_NUMBER: _builtins.int
     batch_size: _builtins.int
-    """Required. Rows a step, over all workers."""
+    """Required. Rows a batch, over all workers; an update takes accumulation_steps of them."""
     epochs: _builtins.int
     """Times every training row is seen. Give epochs or steps."""
     steps: _builtins.int
-    """Updates in all. Give epochs or steps."""
+    """Updates in all, each a step. Give epochs or steps."""
     shards: _builtins.int
     """Virtual shards a batch is cut into, 1 to 1,024; a part of the job, since it decides the
     order of additions. At most so many workers can share the job. Where left out, the largest
     power of two up to 16 that leaves every shard 32 rows.
+    """
+    accumulation_steps: _builtins.int
+    """Batches whose gradients make one update, at least 1: an update is then that of one batch of
+    accumulation_steps × batch_size rows in accumulation_steps × shards shards, to the bit, and
+    needs no more memory than a batch. Rates, steps, loss and metrics are by update. 1 where left
+    out.
+    """
+    on_non_finite: Global___OnNonFinite.ValueType
+    """What becomes of the job when the loss or the gradient of a step is infinite or not a number;
+    such a gradient is never applied. ON_NON_FINITE_FAIL where left out.
+    """
+    roll_back_factor: _builtins.float
+    """What the learning rate is multiplied by each time the job is rolled back, more than 0, at
+    most 1. 0.5 where left out.
     """
     def __init__(
         self,
@@ -2542,12 +2684,22 @@ class TrainingSpec(_message.Message):
         epochs: _builtins.int = ...,
         steps: _builtins.int = ...,
         shards: _builtins.int = ...,
+        accumulation_steps: _builtins.int | None = ...,
+        on_non_finite: Global___OnNonFinite.ValueType = ...,
+        roll_back_factor: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "accumulation_steps", b"accumulation_steps", "roll_back_factor", b"roll_back_factor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "epochs", b"epochs", "shards", b"shards", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "accumulation_steps", b"accumulation_steps", "batch_size", b"batch_size", "epochs", b"epochs", "on_non_finite", b"on_non_finite", "roll_back_factor", b"roll_back_factor", "shards", b"shards", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__accumulation_steps: _TypeAlias = _typing.Literal["accumulation_steps"]  # noqa: Y015
+    _WhichOneofArgType__accumulation_steps: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps"]  # noqa: Y015
+    _WhichOneofReturnType__roll_back_factor: _TypeAlias = _typing.Literal["roll_back_factor"]  # noqa: Y015
+    _WhichOneofArgType__roll_back_factor: _TypeAlias = _typing.Literal["_roll_back_factor", b"_roll_back_factor"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accumulation_steps) -> _WhichOneofReturnType__accumulation_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__roll_back_factor) -> _WhichOneofReturnType__roll_back_factor | None: ...
 
 Global___TrainingSpec: _TypeAlias = TrainingSpec  # noqa: Y015
 

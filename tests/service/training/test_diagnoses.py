@@ -26,7 +26,7 @@ def layer(path: str, *parameters: ParameterHealth, **other: float) -> LayerHealt
 
 def report(step: int, *layers: LayerHealth, loss: float = LOSS, whole: bool = True) -> StepReport:
     health = Health(layers, whole) if layers else None
-    return StepReport(step, loss, 0.1, 1.0, {}, {}, health)
+    return StepReport(step, loss, 0.1, 1.0, {}, {}, health=health)
 
 
 def told(doctor: Doctor, *reports: StepReport) -> list[tuple[int, DiagnosisCode]]:

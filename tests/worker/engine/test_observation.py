@@ -53,7 +53,7 @@ def seen(graph: Graph, rows: Array, parameters: Array, key: Key = KEY) -> Array:
 def health_of(graph: Graph, rows: Array, parameters: Array | None = None) -> Health:
     """A look at a step that moves nothing."""
     vector = initial_parameters(graph, 1) if parameters is None else parameters
-    moves = Moves(graph, np.zeros_like(vector))
+    moves = Moves(graph, np.zeros_like(vector), 1.0)
     return moves.health(seen(graph, rows, vector), vector, vector, is_whole=True)
 
 
@@ -81,7 +81,7 @@ def test_a_unit_is_dead_only_if_it_is_0_for_all_rows_of_all_shards() -> None:
     rows = np.zeros((ROWS, INPUTS), np.float32)
     rows[-1, 0] = 1.0
     halves = seen(graph, rows[:20], weights) + seen(graph, rows[20:], weights)
-    moves = Moves(graph, np.zeros_like(weights))
+    moves = Moves(graph, np.zeros_like(weights), 1.0)
     whole = moves.health(halves, weights, weights, is_whole=True)
     first = moves.health(seen(graph, rows[:20], weights), weights, weights, is_whole=True)
     assert layer_of(whole, "relu").dead == pytest.approx(1 / 3)
@@ -147,7 +147,7 @@ def test_a_layer_moves_by_the_norm_of_its_update() -> None:
     before = initial_parameters(graph, 1)
     gradient = np.ones_like(before)
     after = (before - np.float32(0.1) * gradient).astype(np.float32)
-    health = Moves(graph, gradient).health(None, before, after, is_whole=True)
+    health = Moves(graph, gradient, 1.0).health(None, before, after, is_whole=True)
     dense = layer_of(health, "layers[0].dense")
     assert dense.size == 5 * INPUTS + 5
     assert dense.gradient_norm == pytest.approx(math.sqrt(dense.size))
@@ -160,7 +160,7 @@ def test_numbers_of_a_gradient_that_are_not_finite_are_counted() -> None:
     graph = graph_of()
     gradient = np.zeros(graph.vector_size, np.float32)
     gradient[2:5] = np.nan
-    health = Moves(graph, gradient).health(None, gradient, gradient, is_whole=False)
+    health = Moves(graph, gradient, 1.0).health(None, gradient, gradient, is_whole=False)
     assert [each.non_finite for each in health.layers[-1].parameters] == [3, 0]
 
 
@@ -169,7 +169,7 @@ def test_units_with_the_same_weights_that_move_alike_are_twins() -> None:
     vector = initial_parameters(graph, 1)
     rows = vector[graph.parameters[0].place].reshape(5, INPUTS)
     rows[3] = rows[1] * np.float32(1 + 1e-7)
-    moves = Moves(graph, vector)
+    moves = Moves(graph, vector, 1.0)
     assert moves.health(None, vector, vector, is_whole=True).layers[1].twins == pytest.approx(2 / 5)
     apart = vector.copy()
     apart[graph.parameters[1].place][3] += 0.1
@@ -195,6 +195,6 @@ def test_looks_are_many_at_first_and_then_at_an_interval() -> None:
 def test_a_layer_that_began_at_0_moves_beyond_all_measure() -> None:
     graph = graph_of()
     zero = np.zeros(graph.vector_size, np.float32)
-    layer = Moves(graph, zero).health(None, zero, zero + 1, is_whole=True).layers[-1]
+    layer = Moves(graph, zero, 1.0).health(None, zero, zero + 1, is_whole=True).layers[-1]
     assert layer.update_ratio == math.inf
     assert replace(layer, parameters=()).update_ratio == 0
