@@ -67,6 +67,9 @@ constraints: ## resolve dependencies anew into the hashed constraints files
 bench-engine: $(BIN)/.installed ## measure training steps, beside PyTorch where there is one
 	$(BIN)/python -m benchmarks.engine
 
+bench-health: $(BIN)/.installed ## measure what looking at the layers costs
+	$(BIN)/python -m benchmarks.health
+
 bench-gradient: $(BIN)/.installed ## measure what a gradient costs against finite differences
 	$(BIN)/python -m benchmarks.gradient_cost
 
@@ -77,4 +80,4 @@ clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-uv .cache out
 
 .PHONY: help install demo test lint types check protos protos-check constraints bench-engine \
-  bench-gradient serve clean
+  bench-gradient bench-health serve clean

@@ -68,6 +68,7 @@ class Server:
             "pid": os.getpid(),
             "profile": profile_of(os.environ),
             "selftest_sha256": _selftest_sha256(),
+            "baseline": self._replica.baseline,
         }
         return Answer(AnswerKind.READY, 0, facts)
 

@@ -16,13 +16,14 @@ from gradloom.service.jobs.job import Plan, PlanLayer, Receipt
 from gradloom.service.jobs.naming import name_faults
 from gradloom.service.jobs.ranges import (
     checkpoints_faults,
+    health_faults,
     length_of,
     resources_faults,
     seed_faults,
     shards_of,
     training_faults,
 )
-from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
+from gradloom.service.jobs.spec import Checkpoints, HealthSpec, JobSpec, Resources, Training
 from gradloom.service.wire import model_sketch, spec_parts, spec_to_wire
 from gradloom.v1 import specs_pb2
 from gradloom.worker.assembly import (
@@ -93,6 +94,7 @@ class Draft:
     schedule: Schedule | None = None
     resources: Resources | None = None
     checkpoints: Checkpoints | None = None
+    health: HealthSpec | None = None
 
 
 @dataclass(slots=True)
@@ -132,7 +134,8 @@ def validate_message(message: specs_pb2.JobSpec, roots: Roots) -> Checked:
 def spec_sha256(spec: JobSpec) -> str:
     """Hash of all in a spec that decides the weights, beside the data's bytes and our arithmetic.
 
-    Left out: name, resources, checkpoints, test rows, where files lie. Defaults are filled in.
+    Left out: name, resources, checkpoints, health, test rows, where files lie. Defaults are filled
+    in.
     """
     deciding = replace(
         spec,
@@ -141,6 +144,7 @@ def spec_sha256(spec: JobSpec) -> str:
         training=_deciding(spec.training),
         resources=Resources(),
         checkpoints=Checkpoints(),
+        health=HealthSpec(),
     )
     canonical = json.dumps(json_form(spec_to_wire(deciding)), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -218,6 +222,8 @@ def _plain_faults(draft: Draft) -> Iterator[Fault | SpecFault]:
         yield from check_optimizer(draft.optimizer)
     if draft.checkpoints is not None:
         yield from checkpoints_faults(draft.checkpoints)
+    if draft.health is not None:
+        yield from health_faults(draft.health)
     if draft.resources is not None:
         yield from resources_faults(draft.resources, draft.training)
 

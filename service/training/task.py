@@ -35,6 +35,7 @@ def task_of(job: Job, roots: Sequence[str]) -> Task:
         roots=tuple(roots),
         batch_size=spec.training.update_rows,
         shards=plan.shards,
+        health_interval=spec.health.interval,
         rate_factor=rate_factor(job),
     )
 

@@ -120,6 +120,7 @@ COUNT = Range(1, too_low="give at least 1")
 # float32 holds whole numbers exactly up to here.
 INDICES = Range(1, 1 << 24, too_low="give at least 1", too_high="the largest allowed is 16777216")
 NOT_NEGATIVE = Range()
+ANY = Range(-math.inf)
 EXTENT = Range(1, 1024, too_low="give at least 1", too_high="the largest allowed is 1024")
 PADS = Range(0, 1024, too_high="the largest allowed is 1024")
 DECAY = _share("the share kept from one step to the next")
@@ -147,7 +148,7 @@ _LEAST = "it is the share of the rate that it never falls below, from 0 to 1"
 _FACTOR = "it multiplies the rate, more than 0 and at most 1"
 
 RANGES: Mapping[type, Mapping[str, Range]] = {
-    Dense: {"units": UNITS},
+    Dense: {"units": UNITS, "bias_initial": ANY},
     LeakyRelu: {"slope": _share("the slope below 0")},
     Dropout: {"rate": _share("the share dropped")},
     Elu: {"alpha": POSITIVE},
@@ -376,6 +377,7 @@ _EMPTY_MODEL = "The model has no layers: add at least one, for example dense."
 _OUTPUTS_OF_LAYERS = "outputs are names of nodes, and the model has none: leave outputs out."
 _NO_SHAPE = "shape is missing: give a row's axes, for example [28, 28, 1]."
 _TWO_RESTS = "shape holds -1 more than once: only one axis can follow from the others."
+_NO_BIAS = "bias_initial is given, but bias is false: leave one of them out."
 _EMPTY_BLOCK = "The block has no layers: add at least one or remove it."
 
 
@@ -466,6 +468,11 @@ def _nothing_more(_path: str, _layer: Any) -> Iterator[Fault]:
     yield from ()
 
 
+def _check_dense(path: str, layer: Dense) -> Iterator[Fault]:
+    if layer.bias_initial and not layer.bias:
+        yield Fault(f"{path}.bias_initial", _NO_BIAS)
+
+
 def _check_block(path: str, layer: Residual) -> Iterator[Fault]:
     if not layer.layers:
         yield Fault(f"{path}.layers", _EMPTY_BLOCK)
@@ -482,6 +489,7 @@ def _check_reshape(path: str, layer: Reshape) -> Iterator[Fault]:
 
 
 _MORE_CHECKS: Mapping[type, Callable[[str, Any], Iterator[Fault]]] = {
+    Dense: _check_dense,
     Residual: _check_block,
     Reshape: _check_reshape,
     **dict.fromkeys(WINDOW_AXES, _check_windows),

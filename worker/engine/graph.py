@@ -51,6 +51,7 @@ class Parameter:
     fan_in: int
     fan_out: int
     offset: int
+    shift: float = 0.0
 
     @property
     def size(self) -> int:
@@ -420,6 +421,7 @@ class _Builder:
             weight.fan_in,
             weight.fan_out,
             offset,
+            weight.shift,
         )
 
     def _buffer(self, mean: RunningMean, name: str) -> Buffer:

@@ -142,6 +142,16 @@ class Plan:
             self._run(bound, (None,))
         return bound.output
 
+    def watch(self, rows: int, key: Key, see: Callable[[int, Array], None]) -> None:
+        """Run forward as in training, and show each node's number and output while it stands."""
+        bound = self._bound((Shard(rows),))
+        with np.errstate(all="ignore"):
+            for number, array in enumerate(self.all_inputs(rows)):
+                see(number, array)
+            for forward, call, _ in bound.forward:
+                forward(call, key)
+                see(call.number, call.output)
+
     def _run(self, bound: Bound, keys: Sequence[Key | None]) -> None:
         for forward, call, shard in bound.forward:
             forward(call, keys[shard])

@@ -17,7 +17,7 @@ class Fault:
 
 
 class Initializer(StrEnum):
-    """How a weight matrix begins; a bias begins at 0."""
+    """How a weight matrix begins; a bias begins at 0, or where its layer says."""
 
     HE_NORMAL = "he_normal"
     HE_UNIFORM = "he_uniform"
@@ -52,6 +52,7 @@ class Dense:
     units: int
     bias: bool = True
     initializer: Initializer = Initializer.HE_NORMAL
+    bias_initial: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

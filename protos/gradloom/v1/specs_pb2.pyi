@@ -296,6 +296,7 @@ class JobSpec(_message.Message):
     TRAINING_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. A title: a-z, 0-9 and "-", at most 63 characters. The job's id begins with it."""
     seed: _builtins.int
@@ -332,6 +333,10 @@ class JobSpec(_message.Message):
     def checkpoints(self) -> Global___CheckpointsSpec:
         """When the state is written to disk. Never changes the result."""
 
+    @_builtins.property
+    def health(self) -> Global___HealthSpec:
+        """When the layers are looked at. Never changes the result."""
+
     def __init__(
         self,
         *,
@@ -345,10 +350,11 @@ class JobSpec(_message.Message):
         training: Global___TrainingSpec | None = ...,
         resources: Global___ResourcesSpec | None = ...,
         checkpoints: Global___CheckpointsSpec | None = ...,
+        health: Global___HealthSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "training", b"training"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "health", b"health", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "loss", b"loss", "model", b"model", "name", b"name", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "seed", b"seed", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "health", b"health", "loss", b"loss", "model", b"model", "name", b"name", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "seed", b"seed", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1044,22 +1050,26 @@ class Dense(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     BIAS_FIELD_NUMBER: _builtins.int
     INITIALIZER_FIELD_NUMBER: _builtins.int
+    BIAS_INITIAL_FIELD_NUMBER: _builtins.int
     units: _builtins.int
     """Required. Width of the output, 1 to 65,536."""
     bias: _builtins.bool
     """Whether b is added. True where left out."""
     initializer: Global___Initializer.ValueType
-    """How W begins. INITIALIZER_HE_NORMAL where left out; b begins at 0."""
+    """How W begins. INITIALIZER_HE_NORMAL where left out."""
+    bias_initial: _builtins.float
+    """What every number of b begins at. 0 where left out."""
     def __init__(
         self,
         *,
         units: _builtins.int = ...,
         bias: _builtins.bool | None = ...,
         initializer: Global___Initializer.ValueType = ...,
+        bias_initial: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "initializer", b"initializer", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bias_initial", b"bias_initial", "initializer", b"initializer", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
     _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
@@ -3201,3 +3211,31 @@ class CheckpointsSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_last) -> _WhichOneofReturnType__keep_last | None: ...
 
 Global___CheckpointsSpec: _TypeAlias = CheckpointsSpec  # noqa: Y015
+
+@_typing.final
+class HealthSpec(_message.Message):
+    """When the layers are looked at: gradients, updates, dead and saturated units, and what is wrong
+    with the training. Never changes the result.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    interval: _builtins.int
+    """Steps between two looks; steps 1, 2, 5, 10, 20 and 50 are looked at too. 0 is never, 100 where
+    left out.
+    """
+    def __init__(
+        self,
+        *,
+        interval: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "interval", b"interval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__interval: _TypeAlias = _typing.Literal["interval"]  # noqa: Y015
+    _WhichOneofArgType__interval: _TypeAlias = _typing.Literal["_interval", b"_interval"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval) -> _WhichOneofReturnType__interval | None: ...
+
+Global___HealthSpec: _TypeAlias = HealthSpec  # noqa: Y015
