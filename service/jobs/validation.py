@@ -46,6 +46,7 @@ from gradloom.worker.engine.optimizers import slots
 from gradloom.worker.engine.profile import BITS_VERSION
 from gradloom.worker.engine.spec import (
     Fault,
+    InitialWeights,
     Loss,
     MeanSquaredError,
     Model,
@@ -54,6 +55,7 @@ from gradloom.worker.engine.spec import (
     Schedule,
 )
 from gradloom.worker.footprint import Footprint, footprint
+from gradloom.worker.initial_weights import WeightsError, load_weights
 
 # More steps than any warm-up has, for where the training's length is not known.
 _ENDLESS = 2**31
@@ -72,12 +74,19 @@ class Checked:
     footprint: Footprint
     data_sha256: str
     spec_sha256: str
+    initial_weights_sha256: str = ""
     warnings: tuple[SpecFault, ...] = ()
 
     @property
     def receipt(self) -> Receipt:
         """What the result will depend on, as far as it is known before training."""
-        return Receipt(self.data_sha256, self.spec_sha256, version("gradloom"), BITS_VERSION)
+        return Receipt(
+            data_sha256=self.data_sha256,
+            spec_sha256=self.spec_sha256,
+            gradloom_version=version("gradloom"),
+            bits_version=BITS_VERSION,
+            initial_weights_sha256=self.initial_weights_sha256,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,7 @@ class Findings:
     summary: Summary | None = None
     graph: Graph | None = None
     footprint: Footprint | None = None
+    initial_weights_sha256: str = ""
 
     def add(self, faults: Iterable[Fault | SpecFault]) -> None:
         """Notes faults, each once."""
@@ -132,7 +142,7 @@ def validate_message(message: specs_pb2.JobSpec, roots: Roots) -> Checked:
 
 
 def spec_sha256(spec: JobSpec) -> str:
-    """Hash of all in a spec that decides the weights, beside the data's bytes and our arithmetic.
+    """Hash of all in a spec that decides the weights, beside files' bytes and our arithmetic.
 
     Left out: name, resources, checkpoints, health, test rows, where files lie. Defaults are filled
     in.
@@ -141,6 +151,9 @@ def spec_sha256(spec: JobSpec) -> str:
         spec,
         name="",
         data=replace(spec.data, path="", files=_names(spec.data), test=None),
+        model=replace(
+            spec.model, initial_weights=spec.model.initial_weights and InitialWeights("")
+        ),
         training=_deciding(spec.training),
         resources=Resources(),
         checkpoints=Checkpoints(),
@@ -171,6 +184,7 @@ def _checked(spec: JobSpec, findings: Findings) -> Checked:
         footprint=memory,
         data_sha256=data_sha256(summary),
         spec_sha256=spec_sha256(spec),
+        initial_weights_sha256=findings.initial_weights_sha256,
         warnings=tuple(SpecFault(each.field, each.description) for each in summary.warnings),
     )
 
@@ -207,6 +221,7 @@ def _examined(draft: Draft, missing: Iterable[SpecFault], roots: Roots) -> Findi
     findings.add(_plain_faults(draft))
     _look_at_data(findings, draft, roots)
     _look_at_model(findings, draft)
+    _look_at_initial_weights(findings, draft, roots)
     _look_at_training(findings, draft)
     _look_at_size(findings, draft)
     return findings
@@ -267,6 +282,20 @@ def _look_at_model(findings: Findings, draft: Draft) -> None:
         findings.add(error.faults)
     else:
         findings.add(token_faults(findings.graph, summary))
+
+
+def _look_at_initial_weights(findings: Findings, draft: Draft, roots: Roots) -> None:
+    """Holds the file to the graph, once there is one."""
+    weights = draft.model.initial_weights if draft.model else None
+    if weights is None or findings.graph is None:
+        return
+    if findings.graph.parameter_count > limits.PARAMETERS:
+        return
+    try:
+        loaded = load_weights(findings.graph, weights, roots)
+        findings.initial_weights_sha256 = loaded.sha256
+    except WeightsError as error:
+        findings.add(error.faults)
 
 
 def _look_at_training(findings: Findings, draft: Draft) -> None:

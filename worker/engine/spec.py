@@ -440,6 +440,13 @@ LAYERS: dict[str, type[Layer]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class InitialWeights:
+    """A safetensors file of weights to begin from, in place of those that the seed gives."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelNode:
     """Layers with a name: the first reads all inputs, each other the layer before it.
 
@@ -554,6 +561,7 @@ class Model:
     layers: tuple[Layer, ...] = ()
     nodes: tuple[ModelNode, ...] = ()
     outputs: tuple[str, ...] = ()
+    initial_weights: InitialWeights | None = None
     kind: Preset | None = None
 
 

@@ -113,6 +113,13 @@ def test_the_model_has_the_hash_that_was_told(ran: tuple[Path, Any]) -> None:
     assert summary["weights_sha256"] == told.hexdigest()
 
 
+def test_the_model_can_be_exported(ran: tuple[Path, Any], tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "gradloom.service.cli", "export", ran[1][-1]["model_path"]]
+    target = tmp_path / "model.onnx"
+    subprocess.run([*words, "-o", str(target)], check=True, stdout=subprocess.DEVNULL)
+    assert target.stat().st_size > 1000
+
+
 def test_only_the_result_stays(ran: tuple[Path, Any]) -> None:
     folder, lines = ran
     assert [path.name for path in folder.iterdir()] == [lines[-1]["job"]]

@@ -1,5 +1,6 @@
 """Everything wrong with a job is said at once, with the field; ids are those of the plan."""
 
+import hashlib
 import math
 import struct
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from gradloom.service.errors import InvalidSpec, SpecFault
 from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
@@ -36,6 +38,7 @@ from gradloom.worker.engine.spec import (
     Embedding,
     Flatten,
     GroupNorm,
+    InitialWeights,
     Lamb,
     LayerNorm,
     LeakyRelu,
@@ -485,6 +488,55 @@ def test_no_number_breaks_the_check(bits: int, roots: Roots) -> None:
     )
 
     assert faults_of(spec, roots)
+
+
+@pytest.fixture
+def with_weights(roots: Roots) -> Callable[[dict[str, np.ndarray]], JobSpec]:
+    """The job, beginning from these arrays in a file."""
+
+    def changed(arrays: dict[str, np.ndarray]) -> JobSpec:
+        save_file(arrays, roots.roots[0] / "weights.safetensors")
+        return replace(SPEC, model=replace(SPEC.model, initial_weights=WEIGHTS))
+
+    return changed
+
+
+WEIGHTS = InitialWeights("weights.safetensors")
+ARRAYS = {
+    "layers.0.weight": np.ones((16, COLUMNS), np.float32),
+    "layers.0.bias": np.ones(16, np.float32),
+    "layers.3.weight": np.ones((CLASSES, 16), np.float32),
+    "layers.3.bias": np.ones(CLASSES, np.float32),
+}
+
+
+def test_initial_weights_are_in_the_receipt(
+    roots: Roots, with_weights: Callable[[dict[str, np.ndarray]], JobSpec]
+) -> None:
+    spec = with_weights(ARRAYS)
+    content = (roots.roots[0] / WEIGHTS.path).read_bytes()
+    checked = validate(spec, roots)
+    assert checked.receipt.initial_weights_sha256 == hashlib.sha256(content).hexdigest()
+    assert validate(SPEC, roots).receipt.initial_weights_sha256 == ""
+    assert checked.spec_sha256 != validate(SPEC, roots).spec_sha256
+    moved = replace(spec.model, initial_weights=InitialWeights("elsewhere"))
+    assert spec_sha256(replace(spec, model=moved)) == checked.spec_sha256
+
+
+def test_initial_weights_of_another_model_are_refused(
+    roots: Roots, with_weights: Callable[[dict[str, np.ndarray]], JobSpec]
+) -> None:
+    spec = with_weights({**ARRAYS, "layers.0.bias": np.ones(17, np.float32)})
+    sentence = "layers.0.bias has the shape (17) in the file, the model needs (16)."
+    assert faults_of(spec, roots) == (SpecFault("model.initial_weights.path", sentence),)
+
+
+def test_initial_weights_need_a_file(roots: Roots) -> None:
+    message = spec_to_wire(SPEC)
+    message.model.initial_weights.SetInParent()
+    with pytest.raises(InvalidSpec) as caught:
+        validate_message(message, roots)
+    assert [fault.field for fault in caught.value.faults] == ["model.initial_weights.path"]
 
 
 def towers(**changes: object) -> JobSpec:
