@@ -23,8 +23,12 @@ LABEL org.opencontainers.image.title="Gradloom" \
 RUN groupadd --gid 10001 gradloom \
  && useradd --uid 10001 --gid 10001 --create-home --home-dir /var/lib/gradloom gradloom
 COPY --from=build /opt/gradloom /opt/gradloom
-ENV PATH=/opt/gradloom/bin:$PATH HOME=/var/lib/gradloom PYTHONUNBUFFERED=1
+ENV PATH=/opt/gradloom/bin:$PATH HOME=/var/lib/gradloom PYTHONUNBUFFERED=1 \
+    XDG_CACHE_HOME=/var/cache/gradloom
+RUN install --directory --owner=10001 --group=10001 /var/cache/gradloom
 USER 10001:10001
+# No job waits for the compiler; a read-only container works on a copy below /tmp.
+RUN gradloom warmup --quiet
 WORKDIR /var/lib/gradloom
 VOLUME /var/lib/gradloom
 EXPOSE 50051 9464

@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from gradloom.service.errors import CannotServe
+from gradloom.worker.engine.profile import PROFILE_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ class ServerConfig:
     address is that of a running Ray cluster; without it the service starts a Ray of its own.
     data_roots are the folders whose files jobs may name, all files where it is empty; a relative
     path is looked for below each of them. accept_no_auth allows listening beyond this machine
-    although nobody has to sign in. cpus are those given to workers, all where left out.
+    although nobody has to sign in. cpus are those given to workers, all where left out. profile
+    is the arithmetic that jobs are computed with. spare_workers are processes of the local backend
+    kept ready, so that a job starts at once.
     """
 
     data_dir: Path
@@ -52,6 +55,8 @@ class ServerConfig:
     data_roots: tuple[Path, ...] = ()
     accept_no_auth: bool = False
     cpus: int | None = None
+    profile: str = PROFILE_DEFAULT
+    spare_workers: int = 2
 
     @property
     def roots(self) -> tuple[Path, ...]:

@@ -29,6 +29,7 @@ from gradloom.service.errors import CannotServe
 from gradloom.service.fleet.group import Fleet
 from gradloom.service.fleet.local_group import LocalFleet
 from gradloom.service.fleet.ray_environment import prepare
+from gradloom.service.fleet.worker_process import Spares
 from gradloom.service.jobs.sql_store import open_store
 from gradloom.service.jobs.sqlite import StoreUnusable
 from gradloom.service.jobs.store import JobStore
@@ -38,7 +39,7 @@ from gradloom.service.training.floor import Floor
 from gradloom.service.training.surroundings import Surroundings
 from gradloom.service.web.app import build_app
 from gradloom.worker.data.files import Roots
-from gradloom.worker.engine.profile import BITS_VERSION, PROFILE_DEFAULT
+from gradloom.worker.engine.profile import BITS_VERSION
 
 __all__ = ["Embedded", "Ready", "ServerConfig", "serve"]
 
@@ -75,7 +76,7 @@ async def serve(config: ServerConfig, ready: Callable[[Ready], None], stop: asyn
         stack.callback(store.close)
         fleet = await asyncio.to_thread(_open_fleet, config)
         stack.callback(fleet.close)
-        metrics = _metrics(store)
+        metrics = _metrics(config, store)
         floor = Floor(_surroundings(config, store, fleet, metrics))
         door = _Door(config, store, metrics)
         bound = await door.open(grpc_at)
@@ -115,7 +116,9 @@ def _warning(config: ServerConfig) -> str:
 
 def _open_fleet(config: ServerConfig) -> Fleet:
     if _backend(config) == "local":
-        return LocalFleet(config.cpus)
+        return LocalFleet(
+            config.cpus, Spares(config.spare_workers, config.data_dir / "spares", config.profile)
+        )
     prepare(os.environ, None if config.address else config.data_dir / "ray_token")
     # Ray reads its environment when it is imported, so not before prepare.
     from gradloom.service.fleet.ray_group import RayFleet
@@ -123,12 +126,12 @@ def _open_fleet(config: ServerConfig) -> Fleet:
     return RayFleet(config.address, config.cpus)
 
 
-def _metrics(store: JobStore) -> Metrics:
+def _metrics(config: ServerConfig, store: JobStore) -> Metrics:
     build = {
         "version": version("gradloom"),
         "bits_version": str(BITS_VERSION),
         "python": platform.python_version(),
-        "profile": PROFILE_DEFAULT,
+        "profile": config.profile,
     }
     metrics = Metrics(now=utc_now, count_jobs=store.count, build=build)
     metrics.serves(METHODS)
@@ -146,6 +149,7 @@ def _surroundings(
         now=utc_now,
         jobs_folder=config.data_dir / "jobs",
         roots=tuple(str(root) for root in config.roots),
+        profile=config.profile,
     )
 
 

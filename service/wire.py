@@ -5,7 +5,7 @@ out with its default.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC
 
 from google.protobuf.message import DecodeError, Message
@@ -61,7 +61,9 @@ def model_sketch(message: specs_pb2.ModelSpec) -> Model:
 
     It is for finding what is wrong with the other layers, each at its own index.
     """
-    return Model(_sketched(Reading([], is_strict=False).record(Model, message).layers))
+    model = Reading([], is_strict=False).record(Model, message)
+    nodes = tuple(replace(node, layers=_sketched(node.layers)) for node in model.nodes)
+    return replace(model, layers=_sketched(model.layers), nodes=nodes)
 
 
 def _sketched(layers: Iterable[Layer | None]) -> tuple[Layer, ...]:

@@ -4,13 +4,14 @@ import os
 import platform
 import traceback
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from gradloom.worker.assembly import TARGET_KINDS, data_sha256
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
-from gradloom.worker.engine.profile import PROFILE_DEFAULT
+from gradloom.worker.engine.profile import profile_of
 from gradloom.worker.engine.selftest import self_test
 from gradloom.worker.exchange.star import packed, unpacked
 from gradloom.worker.messages import (
@@ -64,8 +65,8 @@ class Server:
         facts = {
             "node": platform.node(),
             "pid": os.getpid(),
-            "profile": PROFILE_DEFAULT,
-            "selftest_sha256": self_test().sha256,
+            "profile": profile_of(os.environ),
+            "selftest_sha256": _selftest_sha256(),
         }
         return Answer(AnswerKind.READY, 0, facts)
 
@@ -90,6 +91,12 @@ class Server:
         if replica.state.step != order.step:
             raise RuntimeError(f"stands at step {replica.state.step}, not {order.step}")
         return commit
+
+
+@cache
+def _selftest_sha256() -> str:
+    """The same for as long as this process lives."""
+    return self_test().sha256
 
 
 def _data(task: Task) -> Prepared:

@@ -23,6 +23,7 @@ from gradloom.service.jobs.job import Job
 from gradloom.service.submission import Submission, read_submission
 from gradloom.service.wire import spec_to_wire
 from gradloom.service.wording import plural
+from gradloom.worker.engine.profile import PROFILE_DEFAULT, PROFILES
 
 
 @click.command("run")
@@ -44,6 +45,13 @@ from gradloom.service.wording import plural
     show_default=True,
     help="Where /metrics is served meanwhile; port 0 takes a free one.",
 )
+@click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    default=PROFILE_DEFAULT,
+    show_default=True,
+    help="The arithmetic: pinned for every CPU of that level, or whatever this CPU does best.",
+)
 @prints
 def run_command(
     output: Output,
@@ -52,6 +60,7 @@ def run_command(
     backend: str | None,
     folder: Path,
     http: str,
+    profile: str,
 ) -> int:
     """\b
     Examples:
@@ -80,6 +89,7 @@ def run_command(
             http=http,
             data_dir=data_dir,
             backend=backend or "ray",
+            profile=profile,
         )
         with Embedded(config) as ready, Client(ready.address) as client:
             if ready.warning:

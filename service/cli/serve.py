@@ -10,6 +10,7 @@ import click
 from gradloom.service.cli.extras import needing, require_backend
 from gradloom.service.cli.interrupts import leave_on_next
 from gradloom.service.cli.output import Output, prints
+from gradloom.worker.engine.profile import PROFILE_DEFAULT, PROFILES
 
 
 @click.command("serve")
@@ -43,10 +44,25 @@ from gradloom.service.cli.output import Output, prints
 )
 @click.option("--cpus", type=int, metavar="N", help="CPUs for workers.  [default: all]")
 @click.option(
+    "--spare-workers",
+    type=click.IntRange(0, 1024),
+    metavar="N",
+    default=2,
+    show_default=True,
+    help="Idle processes of the local backend kept ready, so that jobs start at once.",
+)
+@click.option(
     "--i-accept-no-auth",
     "accept_no_auth",
     is_flag=True,
     help="Listen beyond this machine although nobody has to sign in.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    default=PROFILE_DEFAULT,
+    show_default=True,
+    help="The arithmetic of new jobs: pinned for every CPU of that level, or this CPU's best.",
 )
 @prints
 def serve_command(
@@ -58,7 +74,9 @@ def serve_command(
     ray_address: str | None,
     data_roots: tuple[Path, ...],
     cpus: int | None,
+    spare_workers: int,
     accept_no_auth: bool,
+    profile: str,
 ) -> int:
     """\b
     Examples:
@@ -84,6 +102,8 @@ def serve_command(
         data_roots=tuple(root.absolute() for root in data_roots),
         accept_no_auth=accept_no_auth,
         cpus=cpus,
+        profile=profile,
+        spare_workers=spare_workers,
     )
 
     def announce(ready: Ready) -> None:

@@ -82,6 +82,7 @@ class Summary:
             "weights_sha256": receipt.weights_sha256,
             "data_sha256": receipt.data_sha256,
             "spec_sha256": receipt.spec_sha256,
+            "profile": receipt.profile,
             "parameters": plan.parameters if plan else 0,
             "samples_per_second": round(self.samples_per_second, 3),
             "seconds": {

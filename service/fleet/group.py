@@ -67,8 +67,11 @@ class Fleet(Protocol):
     def may_share(self) -> bool:
         """Whether more workers than CPUs may share them."""
 
-    def group(self, name: str, workers: int, log_folder: Path) -> WorkerGroup:
-        """Room for the workers of one job; their output goes to log_folder."""
+    def group(self, name: str, workers: int, log_folder: Path, profile: str) -> WorkerGroup:
+        """Room for the workers of one job; their output goes to log_folder.
+
+        The profile is that of the arithmetic they are started with.
+        """
 
     def close(self) -> None:
         """Lets go of everything."""

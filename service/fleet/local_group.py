@@ -3,51 +3,34 @@
 import os
 import pickle
 import signal
-import socket
 import subprocess
-import sys
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from gradloom.service.fleet.group import Gone, WorkerEvent, event_of
+from gradloom.service.fleet.worker_process import Spares, WorkerProcess, spawn
 from gradloom.service.jobs.states import Reason
-from gradloom.worker.engine.profile import PROFILE_DEFAULT, environment
 from gradloom.worker.messages import BadAnswer, Order, Task, decode
 
 _LAST_WORDS_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    process: subprocess.Popen[bytes]
-    connection: Connection
-    log: Path
-
-
 class LocalGroup:
-    """Workers of one job as child processes, started with the pinned arithmetic profile."""
+    """Workers of one job as child processes, started with an arithmetic profile."""
 
-    def __init__(self, log_folder: Path) -> None:
+    def __init__(self, log_folder: Path, profile: str, spares: Spares | None = None) -> None:
         self._log_folder = log_folder
-        self._workers: dict[int, _Worker] = {}
+        self._profile = profile
+        self._spares = spares
+        self._workers: dict[int, WorkerProcess] = {}
         self._lost: list[Gone] = []
         log_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def start(self, worker: int, task: Task, state: bytes | None) -> None:
-        """Spawns a process; see WorkerGroup."""
-        ours, theirs = socket.socketpair()
+        """Takes a spare process or spawns one; see WorkerGroup."""
         log = self._log_folder / f"worker-{worker}.log"
-        with theirs, log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gradloom.worker.process", str(theirs.fileno())],
-                env=environment(PROFILE_DEFAULT, os.environ),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        self._workers[worker] = _Worker(process, Connection(ours.detach()), log)
+        spare = self._spares.take(log, self._profile) if self._spares else None
+        self._workers[worker] = spare or spawn(log, self._profile)
         self._send(worker, (task, state))
 
     def order(self, worker: int, order: Order) -> None:
@@ -105,15 +88,14 @@ class LocalGroup:
             return process.wait()
 
     def _reap(self, worker: int) -> None:
-        gone = self._workers.pop(worker)
-        gone.connection.close()
-        gone.process.kill()
-        gone.process.wait()
+        self._workers.pop(worker).end()
 
     def close(self) -> None:
-        """Kills all workers."""
+        """Kills all workers, and has spare ones started for those that were used."""
         for worker in list(self._workers):
             self._reap(worker)
+        if self._spares:
+            self._spares.refill()
 
 
 def _ending(code: int) -> str:
@@ -132,12 +114,21 @@ class LocalFleet:
 
     may_share = True
 
-    def __init__(self, cpus: int | None = None) -> None:
+    def __init__(self, cpus: int | None = None, spares: Spares | None = None) -> None:
         self.cpus = cpus or len(os.sched_getaffinity(0))
+        self._spares = spares
 
-    def group(self, name: str, workers: int, log_folder: Path) -> LocalGroup:  # noqa: ARG002
+    def group(
+        self,
+        name: str,  # noqa: ARG002
+        workers: int,  # noqa: ARG002
+        log_folder: Path,
+        profile: str,
+    ) -> LocalGroup:
         """Workers of one job; a process needs no room kept for it."""
-        return LocalGroup(log_folder)
+        return LocalGroup(log_folder, profile, self._spares)
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Ends the spare processes."""
+        if self._spares:
+            self._spares.close()

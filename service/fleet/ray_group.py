@@ -16,7 +16,7 @@ from gradloom.service.errors import Unavailable
 from gradloom.service.fleet.group import Gone, WorkerEvent, event_of
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.actor import Actor
-from gradloom.worker.engine.profile import PROFILE_DEFAULT, PROFILES
+from gradloom.worker.engine.profile import PROFILES
 from gradloom.worker.messages import BadAnswer, Order, Task, decode
 
 # Ray's own types say nothing about an actor's methods, nor that a decorated class has options.
@@ -42,8 +42,9 @@ class _Worker:
 class RayGroup:
     """Workers of one job as actors, each in its own bundle of one placement group."""
 
-    def __init__(self, name: str, workers: int, cpus_each: float) -> None:
+    def __init__(self, name: str, workers: int, cpus_each: float, profile: str) -> None:
         self._cpus_each = cpus_each
+        self._profile = profile
         self._room: PlacementGroup = placement_group(
             [{"CPU": cpus_each}] * workers, strategy="SPREAD", name=f"gradloom-{name}"
         )
@@ -57,7 +58,7 @@ class RayGroup:
         actor = _ACTOR.options(
             num_cpus=self._cpus_each,
             max_restarts=0,
-            runtime_env={"env_vars": dict(PROFILES[PROFILE_DEFAULT])},
+            runtime_env={"env_vars": dict(PROFILES[self._profile])},
             scheduling_strategy=PlacementGroupSchedulingStrategy(
                 self._room, placement_group_bundle_index=bundle
             ),
@@ -142,10 +143,16 @@ class RayFleet:
             namespace="gradloom",
         )
 
-    def group(self, name: str, workers: int, log_folder: Path) -> RayGroup:  # noqa: ARG002
+    def group(
+        self,
+        name: str,
+        workers: int,
+        log_folder: Path,  # noqa: ARG002
+        profile: str,
+    ) -> RayGroup:
         """Room for a job's workers; Ray keeps their output in its own session folder."""
         share = min(_CPU_PARTS, self.cpus * _CPU_PARTS // workers) / _CPU_PARTS
-        return RayGroup(name, workers, share)
+        return RayGroup(name, workers, share, profile)
 
     def close(self) -> None:
         """Disconnects; a Ray of our own ends."""

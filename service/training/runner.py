@@ -111,7 +111,10 @@ class Run:
         self._task = task_of(job, around.roots)
         self.coordinator = Coordinator(self._course, policy, first_round)
         self._group = around.fleet.group(
-            job.id, self._course.workers, around.folder(job) / "workers"
+            job.id,
+            self._course.workers,
+            around.folder(job) / "workers",
+            job.receipt.profile or around.profile,
         )
         self._rounds = Rounds()
         self._snapshot: bytes | None = None

@@ -17,7 +17,8 @@ class Surroundings:
     """The store, the workers' home, the metrics, two clocks and the folders.
 
     monotonic gives seconds that never go back, now the time of day in UTC, for people. roots are
-    the folders that data may be read from.
+    the folders that data may be read from. profile is the arithmetic that new jobs are computed
+    with; a job goes on with that which it began with.
     """
 
     store: JobStore
@@ -27,6 +28,7 @@ class Surroundings:
     now: Callable[[], datetime]
     jobs_folder: Path
     roots: tuple[str, ...]
+    profile: str
 
     def folder(self, job: Job) -> Path:
         """The folder of a job's files."""

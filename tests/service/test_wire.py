@@ -71,6 +71,7 @@ NUMBERS = {
     int: INT32,
     bool: st.booleans(),
     int | None: st.none() | INT32,
+    tuple[int, ...]: st.lists(INT32, **SEVERAL).map(tuple),
     tuple[float, ...]: st.lists(NUMBER, **SEVERAL).map(tuple),
 }
 PLAIN_LAYERS = st.one_of(
@@ -93,6 +94,9 @@ LAYERS = st.recursive(
 )
 
 
+NODES = st.builds(engine.ModelNode, name=TEXT, inputs=tuples(TEXT), layers=tuples(LAYERS))
+
+
 def one_of(words: dict[str, type]) -> st.SearchStrategy:
     return st.one_of(
         *(
@@ -106,7 +110,7 @@ SPECS = st.builds(
     JobSpec,
     name=TEXT,
     data=DATA,
-    model=st.builds(engine.Model, layers=tuples(LAYERS)),
+    model=st.builds(engine.Model, layers=tuples(LAYERS), nodes=tuples(NODES), outputs=tuples(TEXT)),
     loss=one_of(engine.LOSSES),
     optimizer=st.builds(
         engine.Optimizer,

@@ -42,7 +42,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a plan owns: slots by array name, input, target, and the parameters' views.
+    """What a plan owns: slots by array name, inputs, target, and the parameters' views.
 
     workspaces are the scratch arrays that do not grow with the rows, by their place; registers
     are flat gradients.
@@ -51,7 +51,7 @@ class Memory:
     slots: Mapping[Name, Array]
     workspaces: Mapping[int, Array]
     dtype: type[np.generic]
-    inputs: Array
+    inputs: tuple[Array, ...]
     target: Array
     registers: Array
 
@@ -215,7 +215,7 @@ class _Views:
 
     def output(self, index: int, span: Span) -> Array:
         if not self._graph.nodes[index].inputs:
-            return self._memory.inputs[span.slice]
+            return self._memory.inputs[index][span.slice]
         return self._array(Name("output", index), self._graph.nodes[index].shape, span)
 
     def gradient(self, index: int, span: Span) -> Array:

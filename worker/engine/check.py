@@ -2,8 +2,9 @@
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gradloom.worker.engine.spec import (
     LAYERS,
@@ -33,6 +34,7 @@ from gradloom.worker.engine.spec import (
     Model,
     OneCycleSchedule,
     Optimizer,
+    Reshape,
     Residual,
     RmsNorm,
     RmsProp,
@@ -42,8 +44,10 @@ from gradloom.worker.engine.spec import (
     SoftmaxCrossEntropy,
     StepSchedule,
 )
+from gradloom.worker.engine.wiring import wiring_faults
 
 MOST_LAYERS = 10_000
+MOST_NODES = 1_000
 MOST_DEPTH = 32
 
 # The word a job file uses for each part of a spec.
@@ -83,6 +87,7 @@ RATE = Range(
     0, 1000, True, too_low="give a positive number", too_high="the largest allowed is 1000"
 )
 POSITIVE = Range(0, open_low=True, too_low="give a positive number")
+AXIS = Range(-1, 2**31, too_low="give -1, or 1 and more")
 COUNT = Range(1, too_low="give at least 1")
 NOT_NEGATIVE = Range()
 DECAY = _share("the share kept from one step to the next")
@@ -105,6 +110,7 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     Elu: {"alpha": POSITIVE},
     LayerNorm: {"epsilon": POSITIVE},
     RmsNorm: {"epsilon": POSITIVE},
+    Reshape: {"shape": AXIS},
     SoftmaxCrossEntropy: {
         "label_smoothing": _share("the share spread over all classes"),
         "ignore_index": NOT_NEGATIVE,
@@ -160,26 +166,63 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
 }
 
 
-def check_model(model: Model, loss: Loss) -> tuple[Fault, ...]:
-    """Every fault of the model and the loss that shows without the data."""
-    if _deeper_than(MOST_DEPTH, model.layers):
-        return (
-            Fault(
-                "model.layers", f"Layers are nested deeper than {MOST_DEPTH}: flatten the model."
-            ),
-        )
-    layers = tuple(_walk(model.layers, "model"))
-    if len(layers) > MOST_LAYERS:
-        sentence = f"The model has {len(layers)} layers, the limit is {MOST_LAYERS}: use fewer."
-        return (Fault("model.layers", sentence),)
-    faults = [fault for path, layer in layers for fault in _check_layer(path, layer)]
-    empty = [] if model.layers else [Fault("model.layers", _EMPTY_MODEL)]
+def check_model(model: Model, loss: Loss, inputs: Sequence[str] | None = None) -> tuple[Fault, ...]:
+    """Every fault of the model and the loss that shows without the data's shapes.
+
+    inputs are the names of the data's arrays, where they are known.
+    """
+    too_large = tuple(_size_faults(model))
+    if too_large:
+        return too_large
+    layers = (pair for path, chain in _chains(model) for pair in _walk(chain, path))
     return (
-        *empty,
-        *faults,
-        *_check_end(model.layers, loss),
+        *_form_faults(model),
+        *(wiring_faults(model, inputs) if model.nodes else ()),
+        *(fault for path, layer in layers for fault in _check_layer(path, layer)),
+        *_check_ends(model, loss),
         *_check_loss(f"loss.{WORDS[type(loss)]}", loss),
     )
+
+
+def has_no_order(faults: tuple[Fault, ...]) -> bool:
+    """Whether faults of the model as a whole leave no order in which to look at its layers."""
+    return any(
+        fault.field.startswith("model") and ".layers[" not in fault.field for fault in faults
+    )
+
+
+def _chains(model: Model) -> Iterator[tuple[str, tuple[Layer, ...]]]:
+    """Paths and layers of the model's chains: itself, or each of its nodes."""
+    if model.layers:
+        yield "model", model.layers
+    for place, node in enumerate(model.nodes):
+        yield f"model.nodes[{place}]", node.layers
+
+
+def _size_faults(model: Model) -> Iterator[Fault]:
+    if len(model.nodes) > MOST_NODES:
+        sentence = f"The model has {len(model.nodes)} nodes, the limit is {MOST_NODES}: use fewer."
+        yield Fault("model.nodes", sentence)
+        return
+    chains = tuple(_chains(model))
+    for path, layers in chains:
+        if _deeper_than(MOST_DEPTH, layers):
+            sentence = f"Layers are nested deeper than {MOST_DEPTH}: flatten the model."
+            yield Fault(f"{path}.layers", sentence)
+            return
+    count = sum(1 for path, layers in chains for _ in _walk(layers, path))
+    if count > MOST_LAYERS:
+        sentence = f"The model has {count} layers, the limit is {MOST_LAYERS}: use fewer."
+        yield Fault("model.layers", sentence)
+
+
+def _form_faults(model: Model) -> Iterator[Fault]:
+    if model.layers and model.nodes:
+        yield Fault("model", _BOTH_FORMS)
+    elif not model.layers and not model.nodes:
+        yield Fault("model.layers", _EMPTY_MODEL)
+    if model.outputs and not model.nodes:
+        yield Fault("model.outputs", _OUTPUTS_OF_LAYERS)
 
 
 def check_optimizer(optimizer: Optimizer) -> tuple[Fault, ...]:
@@ -207,6 +250,10 @@ def check_schedule(schedule: Schedule, steps: int) -> tuple[Fault, ...]:
 
 
 _EMPTY_MODEL = "The model has no layers: add at least one, for example dense."
+_BOTH_FORMS = "Both layers and nodes are given: keep one."
+_OUTPUTS_OF_LAYERS = "outputs are names of nodes, and the model has none: leave outputs out."
+_NO_SHAPE = "shape is missing: give a row's axes, for example [28, 28, 1]."
+_TWO_RESTS = "shape holds -1 more than once: only one axis can follow from the others."
 _EMPTY_BLOCK = "The block has no layers: add at least one or remove it."
 
 
@@ -214,10 +261,20 @@ _SECOND_SOFTMAX = "The loss applies softmax itself: remove this layer."
 _APPLY_SOFTMAX = (SoftmaxCrossEntropy, KlDivergence)
 
 
-def _check_end(layers: tuple[Layer, ...], loss: Loss) -> Iterator[Fault]:
-    """A softmax layer that the loss's own would follow."""
-    if layers and isinstance(layers[-1], Softmax) and isinstance(loss, _APPLY_SOFTMAX):
-        yield Fault(f"model.layers[{len(layers) - 1}].softmax", _SECOND_SOFTMAX)
+def _check_ends(model: Model, loss: Loss) -> Iterator[Fault]:
+    """Softmax layers that the loss's own would follow."""
+    for path, layers in _ends(model):
+        if layers and isinstance(layers[-1], Softmax) and isinstance(loss, _APPLY_SOFTMAX):
+            yield Fault(f"{path}.layers[{len(layers) - 1}].softmax", _SECOND_SOFTMAX)
+
+
+def _ends(model: Model) -> Iterator[tuple[str, tuple[Layer, ...]]]:
+    """Paths and layers of the chains whose output goes into the loss."""
+    if model.layers:
+        yield "model", model.layers
+    for place, node in enumerate(model.nodes):
+        if node.name in model.outputs:
+            yield f"model.nodes[{place}]", node.layers
 
 
 def _check_loss(path: str, loss: Loss) -> Iterator[Fault]:
@@ -247,9 +304,34 @@ def _walk(layers: tuple[Layer, ...], path: str) -> Iterator[tuple[str, Layer]]:
 
 
 def _check_layer(path: str, layer: Layer) -> Iterator[Fault]:
-    if isinstance(layer, Residual) and not layer.layers:
-        yield Fault(f"{path}.layers", _EMPTY_BLOCK)
+    yield from _MORE_CHECKS.get(type(layer), _nothing_more)(path, layer)
     yield from _check_numbers(path, layer)
+
+
+# Any: each check takes its own layer.
+def _nothing_more(_path: str, _layer: Any) -> Iterator[Fault]:
+    yield from ()
+
+
+def _check_block(path: str, layer: Residual) -> Iterator[Fault]:
+    if not layer.layers:
+        yield Fault(f"{path}.layers", _EMPTY_BLOCK)
+
+
+def _check_reshape(path: str, layer: Reshape) -> Iterator[Fault]:
+    if not layer.shape:
+        yield Fault(f"{path}.shape", _NO_SHAPE)
+    if layer.shape.count(-1) > 1:
+        yield Fault(f"{path}.shape", _TWO_RESTS)
+    for axis, length in enumerate(layer.shape):
+        if length == 0:
+            yield Fault(f"{path}.shape[{axis}]", f"shape[{axis}] is 0: give -1, or 1 and more.")
+
+
+_MORE_CHECKS: Mapping[type, Callable[[str, Any], Iterator[Fault]]] = {
+    Residual: _check_block,
+    Reshape: _check_reshape,
+}
 
 
 def _check_numbers(path: str, part: object) -> Iterator[Fault]:

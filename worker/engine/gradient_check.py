@@ -20,7 +20,7 @@ _SMALLEST_SCALE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class GradientError:
-    """A parameter, or "data", and its gradient's error relative to its largest element."""
+    """A parameter, "data", or "data.NAME" of a named input; its error over its largest element."""
 
     name: str
     relative_error: float
@@ -52,20 +52,24 @@ def check_gradients(
 
 def _checked_arrays(plan: Plan) -> list[tuple[str, Array, Array]]:
     """Names, values as the plan reads them, and copies of their gradients, all in one line."""
-    data = plan.inputs(plan.rows).reshape(-1), plan.input_gradient(plan.rows).reshape(-1).copy()
+    inputs = zip(plan.graph.inputs, plan.all_inputs(plan.rows), strict=True)
+    data = [
+        (node.path, values.reshape(-1), plan.input_gradient(plan.rows, place).reshape(-1).copy())
+        for place, (node, values) in enumerate(inputs)
+    ]
     parameters = [
         (parameter.name, plan.parameters[parameter.place], plan.gradient[parameter.place].copy())
         for parameter in plan.graph.parameters
     ]
-    return [("data", *data), *parameters]
+    return [*data, *parameters]
 
 
 def fill_rows(plan: Plan, rows: int, seed: int) -> None:
     """Random data and answers; no number of the data is zero."""
-    data, target = (Key(seed, CHECK, step=1, layer=part) for part in range(2))
-    inputs, answers = plan.inputs(rows), plan.target(rows)
-    away = normal(data, inputs.size)
-    inputs[...] = (away + np.copysign(0.1, away)).reshape(inputs.shape)
+    target, answers = Key(seed, CHECK, step=1, layer=1), plan.target(rows)
+    for place, inputs in enumerate(plan.all_inputs(rows)):
+        away = normal(Key(seed, CHECK, step=1, shard=place), inputs.size)
+        inputs[...] = (away + np.copysign(0.1, away)).reshape(inputs.shape)
     if plan.graph.target.kind == "labels":
         answers[...] = words(target, rows) % np.uint64(plan.graph.target.classes)
     else:

@@ -1,9 +1,10 @@
 """A model as nodes with inferred shapes, every fault named with its field path."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gradloom.worker.engine.arrays import Shape, size, text
-from gradloom.worker.engine.check import WORDS, check_model
+from gradloom.worker.engine.check import WORDS, check_model, has_no_order
 from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
 from gradloom.worker.engine.operation import Flops, RunningMean, ShapeMismatch, Weights
@@ -18,6 +19,10 @@ from gradloom.worker.engine.spec import (
     SoftmaxCrossEntropy,
     Target,
 )
+from gradloom.worker.engine.wiring import order
+
+# The shape of a row, or for a model of nodes the shapes of its inputs by their names.
+InputShapes = Shape | Mapping[str, Shape]
 
 
 class ModelError(ValueError):
@@ -117,7 +122,7 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in topological order, the model's input first and its output last, and the loss.
+    """Nodes in topological order, the model's inputs first and its output last, and the loss.
 
     A flat vector holds all parameters in order, then all buffers.
     """
@@ -128,8 +133,13 @@ class Graph:
 
     @property
     def input_shape(self) -> Shape:
-        """The shape of a row that goes in."""
+        """The shape of a row that goes in, of the first input where there are several."""
         return self.nodes[0].shape
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The nodes that stand for the data: the graph's first, in the data's order."""
+        return tuple(node for node in self.nodes if not node.inputs)
 
     @property
     def output_shape(self) -> Shape:
@@ -171,7 +181,9 @@ class Graph:
         """A line for each operation, for people."""
         trained = self.trained()
         return tuple(
-            self._row(node, node.inputs[0] in trained) for node in self.nodes if node.inputs
+            self._row(node, not trained.isdisjoint(node.inputs))
+            for node in self.nodes
+            if node.inputs
         )
 
     def trained(self) -> frozenset[int]:
@@ -198,13 +210,17 @@ class Graph:
         )
 
 
-def build_graph(model: Model, loss: Loss, input_shape: Shape, target: Target) -> Graph:
+def build_graph(model: Model, loss: Loss, inputs: InputShapes, target: Target) -> Graph:
     """The model as a graph for rows of this shape; raises ModelError with every fault found."""
-    faults = check_model(model, loss)
-    if any(fault.field == "model.layers" for fault in faults):
+    named = inputs if isinstance(inputs, Mapping) else {}
+    faults = check_model(model, loss, tuple(named))
+    if has_no_order(faults):
         raise ModelError(faults)
-    builder = _Builder(input_shape)
-    builder.add_layers(model.layers, 0, "model", "")
+    builder = _Builder()
+    if model.nodes:
+        builder.add_nodes(model, named)
+    else:
+        builder.add_chain(model, _only(inputs))
     graph = Graph(builder.finished(), loss, target)
     faults = (*faults, *builder.faults, *_check_output(graph), *_check_class_weights(loss, target))
     if faults:
@@ -212,11 +228,18 @@ def build_graph(model: Model, loss: Loss, input_shape: Shape, target: Target) ->
     return graph
 
 
+def _only(inputs: InputShapes) -> Shape:
+    if not isinstance(inputs, Mapping):
+        return inputs
+    (shape,) = inputs.values()
+    return shape
+
+
 class _Builder:
     """Nodes and faults as they are found, layer by layer."""
 
-    def __init__(self, input_shape: Shape) -> None:
-        self.nodes = [Node("input", None, (), input_shape, "data", 0)]
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
         self.faults: list[Fault] = []
         self._offset = 0
         self._buffer_offset = 0
@@ -228,19 +251,49 @@ class _Builder:
     def _placed(self, buffers: tuple[Buffer, ...]) -> tuple[Buffer, ...]:
         return tuple(replace(buffer, offset=self._offset + buffer.offset) for buffer in buffers)
 
-    def add_layers(self, layers: tuple[Layer, ...], source: int, path: str, name: str) -> int:
-        """Chain the layers to the node source; returns the node they end in."""
+    def add_chain(self, model: Model, input_shape: Shape) -> None:
+        """The data, and the layers one after the other."""
+        self.nodes.append(Node("input", None, (), input_shape, "data", 0))
+        self._add_layers(model.layers, (0,), "model", "layers.")
+
+    def add_nodes(self, model: Model, inputs: Mapping[str, Shape]) -> None:
+        """The data's arrays, and the model's nodes in an order in which they can be computed."""
+        ends: dict[str, int] = {}
+        for name, shape in inputs.items():
+            ends[name] = len(self.nodes)
+            self.nodes.append(Node("input", None, (), shape, f"data.{name}", ends[name]))
+        for place in order(model):
+            node = model.nodes[place]
+            sources = tuple(ends[name] for name in node.inputs)
+            path = f"model.nodes[{place}]"
+            ends[node.name] = self._add_layers(node.layers, sources, path, f"{node.name}.")
+
+    def _add_layers(
+        self, layers: tuple[Layer, ...], sources: tuple[int, ...], path: str, name: str
+    ) -> int:
+        """Chain the layers to the nodes sources; returns the node they end in."""
         for index, layer in enumerate(layers):
             inner_path = f"{path}.layers[{index}].{WORDS[type(layer)]}"
-            inner_name = f"{name}layers.{index}."
-            source = self._add_layer(layer, source, inner_path, inner_name)
-        return source
+            sources = (self._add_layer(layer, sources, inner_path, f"{name}{index}."),)
+        return sources[0]
 
-    def _add_layer(self, layer: Layer, source: int, path: str, name: str) -> int:
+    def _add_layer(self, layer: Layer, sources: tuple[int, ...], path: str, name: str) -> int:
+        word = WORDS[type(layer)]
+        sources = self._as_many(sources, word, path)
         if isinstance(layer, Residual):
-            end = self.add_layers(layer.layers, source, path, name)
-            return self._add_node("add", layer, (source, end), path, name)
-        return self._add_node(WORDS[type(layer)], layer, (source,), path, name)
+            end = self._add_layers(layer.layers, sources, path, f"{name}layers.")
+            return self._add_node("add", layer, (*sources, end), path, name)
+        return self._add_node(word, layer, sources, path, name)
+
+    def _as_many(self, sources: tuple[int, ...], word: str, path: str) -> tuple[int, ...]:
+        """The sources, or as many of them as the layer takes and one more fault."""
+        least, most = OPERATIONS[word].arity if word in OPERATIONS else (1, 1)
+        if len(sources) < least:
+            self.faults.append(Fault(path, _TOO_FEW.format(word, least)))
+        if len(sources) > most:
+            takes = "1 input" if most == 1 else f"at most {most} inputs"
+            self.faults.append(Fault(path, _TOO_MANY.format(word, takes, len(sources))))
+        return sources[:most]
 
     def _add_node(
         self, operation: str, layer: Layer, inputs: tuple[int, ...], path: str, name: str
@@ -273,6 +326,13 @@ class _Builder:
     def _buffer(self, mean: RunningMean, name: str) -> Buffer:
         offset, self._buffer_offset = self._buffer_offset, self._buffer_offset + size(mean.shape)
         return Buffer(name + mean.name, mean.shape, mean.initializer, mean.momentum, offset)
+
+
+_TOO_FEW = (
+    "{0} takes {1} inputs or more, gets 1: put it first in a node of model.nodes that names them, "
+    "or remove it."
+)
+_TOO_MANY = "{0} takes {1}, the node has {2}: begin its layers with concat or add."
 
 
 def _check_output(graph: Graph) -> tuple[Fault, ...]:

@@ -24,12 +24,14 @@ def come_to_the_same(plan: Plan, shards: tuple[Shard, ...]) -> bool:
     """
     rows = sum(shard.rows for shard in shards)
     fill_rows(plan, rows, seed=0)
-    inputs, target = plan.inputs(rows).copy(), plan.target(rows).copy()
+    inputs = [array.copy() for array in plan.all_inputs(rows)]
+    target = plan.target(rows).copy()
     keys = [Key(0, CHECK, shard=place) for place in range(len(shards))]
     together = plan.train(shards, keys), plan.registers.tobytes()
     statistics: list[Statistics] = []
     for span, shard, key in zip(spans(shards), shards, keys, strict=True):
-        plan.inputs(span.rows)[...] = inputs[span.slice]
+        for into, array in zip(plan.all_inputs(span.rows), inputs, strict=True):
+            into[...] = array[span.slice]
         plan.target(span.rows)[...] = target[span.slice]
         statistics += plan.train((shard,), (key,))
     return together == (tuple(statistics), plan.registers.tobytes())

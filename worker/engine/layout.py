@@ -45,7 +45,7 @@ def needed_gradients(graph: Graph, input_gradient: bool = False) -> frozenset[in
 def row_bytes(graph: Graph, dtype: type[np.generic] = np.float32) -> int:
     """The memory a plan takes for each row it is made for; parameters are not counted."""
     layout = lay_out(graph, OPERATIONS, dtype, needed_gradients(graph))
-    numbers = size(graph.input_shape) + size(graph.target.shape)
+    numbers = sum(size(node.shape) for node in graph.inputs) + size(graph.target.shape)
     return sum(layout.row_bytes) + numbers * np.dtype(dtype).itemsize
 
 
@@ -87,7 +87,7 @@ class _Lives:
                 self._readers[source].append(index)
 
     def all(self) -> Iterator[Lifetime]:
-        """Every array of a step, but the model's input, which the caller fills."""
+        """Every array of a step, but the model's inputs, which the caller fills."""
         for index, node in enumerate(self._graph.nodes):
             if node.inputs:
                 yield from self._forward(index, node)

@@ -137,6 +137,8 @@ class Operation(Generic[L]):
     bits whatever rows stand beside it, so that several shards may share a call; its vjp goes
     towards the inputs only and vjp_parameters, shard by shard, towards the parameters. That a
     matrix product is rowwise depends on where shards begin, so a plan that joins them checks it.
+
+    arity is the least and the largest number of inputs.
     """
 
     forward: Forward[L]
@@ -150,3 +152,4 @@ class Operation(Generic[L]):
     scratch: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers
     rowwise: bool = False
     vjp_parameters: Callable[[Call[L]], None] | None = None
+    arity: tuple[int, int] = (1, 1)

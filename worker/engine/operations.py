@@ -20,7 +20,7 @@ from gradloom.worker.engine.dense import DENSE
 from gradloom.worker.engine.dropout import DROPOUT
 from gradloom.worker.engine.normalization import GROUP_NORM, LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.operation import Operation
-from gradloom.worker.engine.structure import ADD, FLATTEN
+from gradloom.worker.engine.structure import ADD, CONCAT, FLATTEN, RESHAPE
 
 # Any: each row takes its own layer's description.
 Operations = Mapping[str, Operation[Any]]
@@ -44,4 +44,6 @@ OPERATIONS: Operations = {
     "layer_norm": LAYER_NORM,
     "rms_norm": RMS_NORM,
     "group_norm": GROUP_NORM,
+    "reshape": RESHAPE,
+    "concat": CONCAT,
 }

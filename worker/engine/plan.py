@@ -78,17 +78,22 @@ class Plan:
         self.parameters = parameters
 
     def inputs(self, rows: int) -> Array:
-        """Where the caller puts this many rows of data."""
-        return self._memory.inputs[: self._checked(rows)]
+        """Where the caller puts this many rows of data, of the first input if there are several."""
+        return self.all_inputs(rows)[0]
+
+    def all_inputs(self, rows: int) -> tuple[Array, ...]:
+        """Where the caller puts this many rows of each of graph.inputs."""
+        count = self._checked(rows)
+        return tuple(array[:count] for array in self._memory.inputs)
 
     def target(self, rows: int) -> Array:
         """Where the caller puts this many answers: int64 labels, or numbers of the plan's dtype."""
         return self._memory.target[: self._checked(rows)]
 
-    def input_gradient(self, rows: int) -> Array:
-        """The gradient towards the inputs, of a plan that was asked for it."""
-        memory = self._memory.slots[Name("gradient", 0)]
-        return view(memory, self._checked(rows), self.graph.input_shape, self._memory.dtype)
+    def input_gradient(self, rows: int, place: int = 0) -> Array:
+        """The gradient towards one of graph.inputs, of a plan that was asked for it."""
+        memory, shape = self._memory.slots[Name("gradient", place)], self.graph.nodes[place].shape
+        return view(memory, self._checked(rows), shape, self._memory.dtype)
 
     def value_and_grad(self, rows: int, key: Key) -> Statistics:
         """Train on the rows that were put in: statistics, and the summed gradient in gradient.
@@ -169,7 +174,7 @@ class Plan:
                 for place, size in workspaces(self.graph, self._operations, dtype).items()
             },
             dtype=dtype,
-            inputs=np.zeros((self.rows, *self.graph.input_shape), dtype),
+            inputs=tuple(np.zeros((self.rows, *node.shape), dtype) for node in self.graph.inputs),
             target=_target(self.graph, self.rows, dtype),
             registers=self.registers,
         )

@@ -12,6 +12,9 @@ BITS_VERSION = 1
 
 PROFILE_DEFAULT = "x86-64-v3"
 
+# Says in a process which profile it was started with.
+_NAME = "GRADLOOM_PROFILE"
+
 # One worker is one core, and sums that two threads share have another order.
 _ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -26,6 +29,7 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "x86-64-v3": MappingProxyType(
             {
                 **_ONE_THREAD,
+                _NAME: "x86-64-v3",
                 "OPENBLAS_CORETYPE": "Haswell",
                 "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
                 "NUMBA_CPU_NAME": "x86-64-v3",
@@ -33,7 +37,7 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             }
         ),
         # Whatever this CPU does best; its bits hold within one CPU family.
-        "native": MappingProxyType(_ONE_THREAD),
+        "native": MappingProxyType({**_ONE_THREAD, _NAME: "native"}),
     }
 )
 
@@ -58,3 +62,8 @@ def environment(profile: str, base_env: Mapping[str, str]) -> dict[str, str]:
         raise UnknownProfile(profile)
     kept = {name: value for name, value in base_env.items() if not name.startswith(_STEERING)}
     return {**kept, **PROFILES[profile]}
+
+
+def profile_of(env: Mapping[str, str]) -> str:
+    """The profile that a process with this environment was started with; "none" without one."""
+    return env.get(_NAME, "none")

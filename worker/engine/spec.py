@@ -148,6 +148,23 @@ class GroupNorm:
     epsilon: float = 1e-5
 
 
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """The same numbers in another shape; one axis may be -1, whatever is left."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """Several inputs side by side along the last axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """The sum of several inputs of one shape."""
+
+
 Layer = (
     Dense
     | Relu
@@ -167,6 +184,9 @@ Layer = (
     | LayerNorm
     | RmsNorm
     | GroupNorm
+    | Reshape
+    | Concat
+    | Add
 )
 
 # The word a job file uses for each layer.
@@ -189,14 +209,31 @@ LAYERS: dict[str, type[Layer]] = {
     "layer_norm": LayerNorm,
     "rms_norm": RmsNorm,
     "group_norm": GroupNorm,
+    "reshape": Reshape,
+    "concat": Concat,
+    "add": Add,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """Layers, each fed by the one before."""
+class ModelNode:
+    """Layers with a name: the first reads all inputs, each other the layer before it.
 
+    Inputs are names of the data's arrays or of other nodes.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
     layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss."""
+
+    layers: tuple[Layer, ...] = ()
+    nodes: tuple[ModelNode, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,16 @@ def test_the_job_file_reads_as_the_job_that_ran(ran: tuple[Path, Any]) -> None:
     assert submission.message.resources.workers == 2
 
 
+def test_the_pinned_profile_is_the_default(ran: tuple[Path, Any]) -> None:
+    assert ran[1][-1]["profile"] == "x86-64-v3"
+
+
+def test_a_run_computes_in_the_profile_that_was_asked_for(tmp_path: Path) -> None:
+    words = command(tmp_path, job_text(epochs=1), "--profile", "native", "--json")
+    answer = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert json.loads(answer.stdout.splitlines()[-1])["profile"] == "native"
+
+
 def test_a_faulty_job_starts_nothing(tmp_path: Path) -> None:
     words = command(tmp_path, job_text(batch_size=0))
     answer = subprocess.run(words, capture_output=True, text=True, check=False)

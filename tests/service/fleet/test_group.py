@@ -12,6 +12,7 @@ from gradloom.service.fleet.group import Answered, Fleet, Gone, WorkerGroup
 from gradloom.service.fleet.local_group import LocalFleet
 from gradloom.service.fleet.ray_environment import prepare
 from gradloom.service.jobs.states import Reason
+from gradloom.worker.engine.profile import PROFILE_DEFAULT
 from gradloom.worker.messages import Compute, Content, Order, Snapshot, Task
 from tests.service.fleet.workers import is_running, next_event, ready
 from tests.worker.jobs import task_in
@@ -41,7 +42,7 @@ def fleet(
 
 @pytest.fixture
 def group(fleet: Fleet, tmp_path: Path) -> Iterator[WorkerGroup]:
-    group = fleet.group("job", 2, tmp_path / "logs")
+    group = fleet.group("job", 2, tmp_path / "logs", PROFILE_DEFAULT)
     yield group
     group.close()
 

@@ -8,6 +8,7 @@ import pytest
 
 from gradloom.service.fleet.group import Gone
 from gradloom.service.fleet.local_group import LocalFleet
+from gradloom.worker.engine.profile import PROFILE_DEFAULT
 from gradloom.worker.messages import Compute, Order
 from tests.service.fleet.workers import next_event, ready
 from tests.worker.jobs import task_in
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.process
 
 
 def test_a_death_is_told_with_its_signal_and_its_last_words(tmp_path: Path) -> None:
-    group = LocalFleet().group("job", 1, tmp_path)
+    group = LocalFleet().group("job", 1, tmp_path, PROFILE_DEFAULT)
     os.kill(ready(group, task_in(tmp_path)), signal.SIGKILL)
     event = next_event(group)
     assert isinstance(event, Gone)
@@ -24,7 +25,7 @@ def test_a_death_is_told_with_its_signal_and_its_last_words(tmp_path: Path) -> N
 
 
 def test_an_order_to_a_dead_worker_is_not_an_error_of_ours(tmp_path: Path) -> None:
-    group = LocalFleet().group("job", 1, tmp_path)
+    group = LocalFleet().group("job", 1, tmp_path, PROFILE_DEFAULT)
     pid = ready(group, task_in(tmp_path))
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -51,7 +52,7 @@ def test_the_callers_environment_does_not_reach_the_arithmetic(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    group = LocalFleet().group("job", 1, tmp_path)
+    group = LocalFleet().group("job", 1, tmp_path, PROFILE_DEFAULT)
     pid = ready(group, task_in(tmp_path))
     kept = Path(f"/proc/{pid}/environ").read_text().split("\0")
     assert {"OPENBLAS_CORETYPE=Haswell", "OPENBLAS_NUM_THREADS=1", "PYTHONHASHSEED=0"} <= set(kept)

@@ -15,6 +15,7 @@ from gradloom.service.jobs.validation import validate
 from gradloom.service.metrics import Metrics
 from gradloom.service.training.surroundings import Surroundings
 from gradloom.worker.data.files import Roots
+from gradloom.worker.engine.profile import PROFILE_DEFAULT
 from gradloom.worker.messages import Order, Task, decode
 from gradloom.worker.server import Server
 from tests.worker.jobs import DATA, LEARNING, write_rows
@@ -66,8 +67,10 @@ class InProcessFleet:
 
     def __init__(self, fate: Fate = lambda worker, order: None) -> None:
         self.fate = fate
+        self.profiles: list[str] = []
 
-    def group(self, name: str, workers: int, log_folder: Path) -> InProcessGroup:
+    def group(self, name: str, workers: int, log_folder: Path, profile: str) -> InProcessGroup:
+        self.profiles.append(profile)
         return InProcessGroup(self.fate)
 
     def close(self) -> None:
@@ -116,6 +119,7 @@ def surroundings(folder: Path, fleet: InProcessFleet) -> Surroundings:
         now=clock.now,
         jobs_folder=folder / "jobs",
         roots=(str(folder),),
+        profile=PROFILE_DEFAULT,
     )
 
 

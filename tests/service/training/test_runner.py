@@ -9,6 +9,7 @@ from gradloom.service.jobs.job import CheckpointWritten, IncidentHappened, Job, 
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.runner import run
 from gradloom.service.training.surroundings import Surroundings, Wishes
+from gradloom.worker.engine.profile import PROFILE_DEFAULT
 from gradloom.worker.engine.spec import Optimizer, Sgd
 from gradloom.worker.messages import Compute, Order
 from tests.service.training.floor_in_process import (
@@ -152,6 +153,17 @@ def test_a_stopped_service_goes_on_where_it_was(tmp_path: Path, undisturbed: str
     assert after.receipt.weights_sha256 == undisturbed
 
 
+def test_a_job_goes_on_in_the_profile_it_began_with(tmp_path: Path) -> None:
+    fleet = InProcessFleet()
+    around, wishes = replace(surroundings(tmp_path, fleet), profile="native"), Wishes()
+    job = submit(around, spec())
+    drain_after(around, wishes, checkpoints=1)
+    stopped = trained(around, job, wishes)
+    trained(around, stopped)
+    # The worker in this process says what the suite is computed with.
+    assert fleet.profiles == ["native", PROFILE_DEFAULT]
+
+
 def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     around = surroundings(tmp_path, InProcessFleet())
     job = trained(around, submit(around, spec(epochs=6, keep_last=2)))
@@ -213,7 +225,9 @@ def test_data_that_changed_fails_the_job(tmp_path: Path) -> None:
 
 def test_a_bug_fails_the_job_and_says_where_to_look(tmp_path: Path) -> None:
     class BrokenFleet(InProcessFleet):
-        def group(self, name: str, workers: int, log_folder: Path) -> None:  # type: ignore[override]
+        def group(  # type: ignore[override]
+            self, name: str, workers: int, log_folder: Path, profile: str
+        ) -> None:
             raise RuntimeError("a bug")
 
     job = trained(surroundings(tmp_path, BrokenFleet()))

@@ -2,18 +2,23 @@
 
 import tracemalloc
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradloom.worker.engine.arrays import Shape
+from gradloom.worker.engine.check import WORDS
 from gradloom.worker.engine.gradient_check import check_gradients
 from gradloom.worker.engine.graph import Graph, build_graph
+from gradloom.worker.engine.operation import Operation
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.spec import (
+    Add,
+    Concat,
     Dense,
     Dropout,
     Elu,
@@ -27,7 +32,9 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     MeanSquaredError,
     Model,
+    ModelNode,
     Relu,
+    Reshape,
     Residual,
     RmsNorm,
     Selu,
@@ -44,7 +51,8 @@ TOLERANCE = 1e-6
 
 # The layers that put each operation to the test.
 CHECKS: dict[str, tuple[Layer, ...]] = {
-    "add": (Residual((Tanh(),)), Residual((Residual((Tanh(),)),))),
+    "add": (Residual((Tanh(),)), Residual((Residual((Tanh(),)),)), Add()),
+    "concat": (Concat(),),
     "dense": (Dense(3), Dense(1), Dense(4, bias=False)),
     "dropout": (Dropout(0.0), Dropout(0.4)),
     "flatten": (Flatten(),),
@@ -62,6 +70,7 @@ CHECKS: dict[str, tuple[Layer, ...]] = {
     "layer_norm": (LayerNorm(), LayerNorm(0.1)),
     "rms_norm": (RmsNorm(), RmsNorm(0.1)),
     "group_norm": (GroupNorm(1), GroupNorm(1, 0.1)),
+    "reshape": (Reshape((-1,)), Reshape((-1, 1, 1))),
 }
 
 
@@ -76,11 +85,32 @@ LAYERS = st.sampled_from([layer for layers in CHECKS.values() for layer in layer
 
 
 def alone(layer: Layer, shape: Shape) -> Graph:
-    """The layer as a whole model, held to numbers of its output's shape."""
-    output = OPERATIONS["flatten"].shape(Flatten(), (shape,)) if layer == Flatten() else shape
-    output = (*shape[:-1], layer.units) if isinstance(layer, Dense) else output
-    target = Target("numbers", shape=output)
-    return build_graph(Model((layer,)), MeanSquaredError(), shape, target)
+    """The layer as a whole model, held to numbers of its output's shape.
+
+    One that needs several inputs gets four: the data, what a layer makes of it, and both again.
+    """
+    if isinstance(layer, (Add, Concat)):
+        return of_several(layer, shape)
+    output = output_shape(layer, shape)
+    return build_graph(Model((layer,)), MeanSquaredError(), shape, Target("numbers", shape=output))
+
+
+def output_shape(layer: Layer, *inputs: Shape) -> Shape:
+    return inputs[0] if isinstance(layer, Residual) else rules(layer).shape(layer, inputs)
+
+
+def rules(layer: Layer) -> Operation[Any]:
+    return OPERATIONS[WORDS[type(layer)]]
+
+
+def of_several(layer: Layer, shape: Shape) -> Graph:
+    nodes = (
+        ModelNode("joined", ("data", "other", "data", "other"), (layer,)),
+        ModelNode("other", ("data",), (Tanh(),)),
+    )
+    target = Target("numbers", shape=output_shape(layer, *(shape,) * 4))
+    model = Model(nodes=nodes, outputs=("joined",))
+    return build_graph(model, MeanSquaredError(), {"data": shape}, target)
 
 
 def worst(graph: Graph, rows: int = 3, seed: int = 0) -> float:
@@ -177,3 +207,45 @@ def test_the_gradient_of_a_model_on_images_is_right() -> None:
     )
     graph = build_graph(model, SoftmaxCrossEntropy(), (2, 2, 5), Target("labels", classes=2))
     assert worst(graph) < TOLERANCE
+
+
+def node(name: str, *inputs: str, layers: tuple[Layer, ...]) -> ModelNode:
+    return ModelNode(name, inputs, layers)
+
+
+GRAPHS = {
+    "two towers": (
+        node("left", "a", layers=(Dense(6), Tanh(), Dense(4))),
+        node("right", "b", layers=(Flatten(), Dense(5), Silu(), Dense(4))),
+        node("out", "left", "right", layers=(Add(), Gelu(), Dense(3))),
+    ),
+    # One dense layer over the axis of 2 is both twins' own.
+    "siamese": (
+        node("wide", "b", layers=(Flatten(), Dense(5))),
+        node("twins", "a", "wide", layers=(Concat(), Reshape((2, 5)), Dense(4), Tanh())),
+        node("out", "twins", layers=(Flatten(), Dense(3))),
+    ),
+    "skip concat": (
+        node("out", "deep", "stem", "a", layers=(Concat(), Dense(3))),
+        node("deep", "narrow", layers=(Dense(6), Sigmoid(), Residual((Dense(6),)))),
+        node("narrow", "stem", "flat", layers=(Concat(), Dense(2), Softplus())),
+        node("flat", "b", layers=(Flatten(),)),
+        node("stem", "a", layers=(Dense(4), Tanh())),
+    ),
+    "read again and again": (
+        node("both", "a", "a", "a", layers=(Add(), Dense(4))),
+        node("flat", "b", layers=(Reshape((-1,)), Dense(4))),
+        node("square", "both", "flat", "both", layers=(Concat(), Dropout(0.3), Dense(4))),
+        node("out", "square", "both", "flat", "flat", layers=(Add(), Dense(3))),
+    ),
+}
+
+
+@pytest.mark.parametrize("nodes", GRAPHS.values(), ids=GRAPHS)
+def test_the_gradient_of_a_model_of_several_inputs_is_right(nodes: tuple[ModelNode, ...]) -> None:
+    model = Model(nodes=nodes, outputs=("out",))
+    inputs = {"a": (5,), "b": (2, 3)}
+    graph = build_graph(model, SoftmaxCrossEntropy(), inputs, Target("labels", classes=3))
+    errors = check_gradients(graph, rows=4)
+    assert [error.name for error in errors[:2]] == ["data.a", "data.b"]
+    assert max(error.relative_error for error in errors) < TOLERANCE

@@ -1,0 +1,70 @@
+"""The command that has a child process compile all kernels."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import click
+
+from gradloom.service.cli.output import Output, prints
+from gradloom.service.errors import MissingExtra, ServiceBug
+from gradloom.service.wording import plural
+from gradloom.worker.engine.profile import PROFILE_DEFAULT, PROFILES, environment
+
+_PROGRAM = (sys.executable, "-P", "-m", "gradloom.worker.warmup")
+
+
+@click.command("warmup")
+@click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    default=PROFILE_DEFAULT,
+    show_default=True,
+    help="The arithmetic to compile for.",
+)
+@prints
+def warmup_command(output: Output, profile: str) -> None:
+    """\b
+    Examples:
+      gradloom warmup
+      gradloom warmup --profile native --json | tail -1
+
+    Compiles the engine's kernels into the user's cache, so that no job has to wait for them;
+    without it, each is compiled when a job first needs it. A second warm-up finds them there.
+    """
+    if find_spec("numba") is None:
+        raise MissingExtra("local", "gradloom warmup")
+    shown = -1
+    for line in _lines(profile):
+        if output.is_json:
+            output.document({**line, "profile": profile})
+        elif line["event"] == "done":
+            output.data(_summary(line, profile))
+        elif (tenth := 10 * line["done"] // line["of"]) > shown:
+            shown = tenth
+            output.note(f"small jobs trained: {line['done']} of {line['of']}")
+
+
+# A line of JSON holds whatever its event says.
+def _lines(profile: str) -> Iterator[Mapping[str, Any]]:
+    """What the child reports, as it comes. Raises ServiceBug where it fails."""
+    with subprocess.Popen(
+        _PROGRAM, env=environment(profile, os.environ), stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        yield from map(json.loads, child.stdout)
+    if child.returncode:
+        raise ServiceBug(
+            f"The warm-up ended with exit code {child.returncode}: its last lines say why. Jobs "
+            "can be trained all the same; report this.",
+            reason="WARMUP_FAILED",
+        )
+
+
+def _summary(done: Mapping[str, Any], profile: str) -> str:
+    compiled, found = plural(done["compiled"], "kernel"), done["found"]
+    return f"{profile}: {compiled} compiled, {found} found in the cache, {done['seconds']} s"

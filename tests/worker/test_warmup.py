@@ -1,0 +1,85 @@
+"""Warm-up: every kernel is compiled by it, and none by the jobs that come after."""
+
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradloom.worker.engine import kernels
+from gradloom.worker.engine.spec import Dense, Relu
+from gradloom.worker.warmup import Trial, WarmupFailed, train
+
+# Trains the job of tests.worker.jobs in a new process, as a worker does.
+A_JOB = """
+import json, sys
+from pathlib import Path
+from gradloom.worker.engine.kernels.compiler import compilations
+from gradloom.worker.messages import AnswerKind, Compute, Evaluate, Order, decode
+from gradloom.worker.server import Server
+from tests.worker.jobs import task_in
+
+server, roots = Server(), ()
+answers = [server.answer((task_in(Path(sys.argv[1])), None))]
+for step in range(3):
+    answers.append(server.answer(Order(step + 1, step, Compute(0, 8), roots=roots)))
+    roots = answers[-1:]
+answers.append(server.answer(Order(9, 3, Evaluate("validation", 0, 1), roots=tuple(roots))))
+assert all(decode(answer).kind is not AnswerKind.ERROR for answer in answers)
+print(json.dumps([compilations().compiled, compilations().found]))
+"""
+
+
+def output_of(cache: Path, *words: str) -> list[Any]:
+    """The lines of JSON that a new process prints."""
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": root}
+    text = subprocess.check_output([sys.executable, *words], env=environment, text=True)
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def warmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Any]]:
+    """A cache that a warm-up has filled, and the warm-up's last line."""
+    cache = tmp_path_factory.mktemp("cache")
+    return cache, output_of(cache, "-m", "gradloom.worker.warmup")[-1]
+
+
+@pytest.mark.process
+@pytest.mark.timeout(600)
+def test_every_kernel_is_used_by_a_warm_up(warmed: tuple[Path, Mapping[str, Any]]) -> None:
+    assert warmed[1]["event"] == "done"
+    assert warmed[1]["unused"] == []
+
+
+@pytest.mark.process
+def test_a_second_warm_up_compiles_nothing(warmed: tuple[Path, Mapping[str, Any]]) -> None:
+    cache, first = warmed
+    second = output_of(cache, "-m", "gradloom.worker.warmup")[-1]
+    assert (second["compiled"], second["found"]) == (0, first["compiled"] + first["found"])
+
+
+@pytest.mark.process
+def test_after_a_warm_up_a_job_compiles_nothing(
+    warmed: tuple[Path, Mapping[str, Any]], tmp_path: Path
+) -> None:
+    ((compiled, _),) = output_of(warmed[0], "-c", A_JOB, str(tmp_path))
+    assert compiled == 0
+
+
+@pytest.mark.process
+def test_a_warm_up_loads_every_module_of_kernels() -> None:
+    modules = {f"{kernels.__name__}.{each.name}" for each in pkgutil.iter_modules(kernels.__path__)}
+    program = "import gradloom.worker.warmup, json, sys; print(json.dumps(list(sys.modules)))"
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", program], text=True))
+    assert modules <= set(loaded)
+
+
+def test_a_small_job_that_cannot_be_trained_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WarmupFailed, match=r"^odd: ModelError"):
+        train(Trial("odd", (Dense(5), Relu())), tmp_path)

@@ -1,0 +1,125 @@
+"""A small example of every layer, loss and optimiser: what is compiled ahead, exported, compared.
+
+Tests hold these tables to LAYERS, LOSSES and OPTIMIZERS, so that nothing new goes without one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gradloom.worker.engine.arrays import Shape
+from gradloom.worker.engine.spec import (
+    Adagrad,
+    Adam,
+    AdamW,
+    BinaryCrossEntropy,
+    Dense,
+    Dropout,
+    Elu,
+    Flatten,
+    Gelu,
+    GeluApproximation,
+    GroupNorm,
+    Hardswish,
+    Huber,
+    KlDivergence,
+    Lamb,
+    Layer,
+    LayerNorm,
+    LeakyRelu,
+    Lion,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Relu,
+    Residual,
+    RmsNorm,
+    RmsProp,
+    Selu,
+    Sgd,
+    Sigmoid,
+    Silu,
+    Softmax,
+    SoftmaxCrossEntropy,
+    Softplus,
+    Tanh,
+    Target,
+    UpdateRule,
+)
+
+# Rows a layer is shown: plain numbers, a sequence (T, C) and an image (H, W, C).
+VECTOR: Shape = (8,)
+SEQUENCE: Shape = (6, 8)
+IMAGE: Shape = (6, 6, 8)
+ANY = (VECTOR, SEQUENCE, IMAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """Variants of one layer, and the shapes of the rows they can be shown.
+
+    With tokens the rows hold whole numbers below that one, and no others.
+    """
+
+    layers: tuple[Layer, ...]
+    shapes: tuple[Shape, ...] = ANY
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LossSpecimen:
+    """A loss and what it is held to; the model puts out as many numbers as it wants."""
+
+    loss: Loss
+    target: Target
+    outputs: Shape
+
+
+SPECIMENS: Mapping[str, Specimen] = {
+    "dense": Specimen((Dense(5), Dense(4, bias=False))),
+    "relu": Specimen((Relu(),)),
+    "leaky_relu": Specimen((LeakyRelu(), LeakyRelu(0.3))),
+    "tanh": Specimen((Tanh(),)),
+    "sigmoid": Specimen((Sigmoid(),)),
+    "gelu": Specimen((Gelu(), Gelu(GeluApproximation.TANH))),
+    "dropout": Specimen((Dropout(0.25),)),
+    "flatten": Specimen((Flatten(),)),
+    "residual": Specimen((Residual((Dense(8), Relu())), Residual((Residual((Tanh(),)),)))),
+    "elu": Specimen((Elu(), Elu(0.5))),
+    "selu": Specimen((Selu(),)),
+    "silu": Specimen((Silu(),)),
+    "softplus": Specimen((Softplus(),)),
+    "hardswish": Specimen((Hardswish(),)),
+    "softmax": Specimen((Softmax(),)),
+    "layer_norm": Specimen((LayerNorm(),)),
+    "rms_norm": Specimen((RmsNorm(),)),
+    "group_norm": Specimen((GroupNorm(2),)),
+}
+
+_LABELS = Target("labels", classes=4)
+_NUMBERS = Target("numbers", shape=(4,))
+
+LOSS_SPECIMENS: Mapping[str, tuple[LossSpecimen, ...]] = {
+    "softmax_cross_entropy": (
+        LossSpecimen(SoftmaxCrossEntropy(), _LABELS, (4,)),
+        LossSpecimen(SoftmaxCrossEntropy(0.1, 2, (0.5, 1.0, 2.0, 1.5)), _LABELS, (4,)),
+    ),
+    "mean_squared_error": (LossSpecimen(MeanSquaredError(), _NUMBERS, (4,)),),
+    "binary_cross_entropy": (LossSpecimen(BinaryCrossEntropy(), _NUMBERS, (4,)),),
+    "mean_absolute_error": (LossSpecimen(MeanAbsoluteError(), _NUMBERS, (4,)),),
+    "huber": (LossSpecimen(Huber(), _NUMBERS, (4,)), LossSpecimen(Huber(0.5), _NUMBERS, (4,))),
+    "kl_divergence": (LossSpecimen(KlDivergence(), _NUMBERS, (4,)),),
+}
+
+OPTIMIZER_SPECIMENS: Mapping[str, tuple[UpdateRule, ...]] = {
+    "sgd": (Sgd(0.05), Sgd(0.05, 0.9, weight_decay=0.01), Sgd(0.05, 0.9, nesterov=True)),
+    "adam": (Adam(0.01), Adam(0.01, weight_decay=0.01)),
+    "adamw": (AdamW(0.01),),
+    "adagrad": (Adagrad(0.05), Adagrad(0.05, weight_decay=0.01)),
+    "rmsprop": (
+        RmsProp(0.01),
+        RmsProp(0.01, momentum=0.9, weight_decay=0.01),
+        RmsProp(0.01, centered=True),
+    ),
+    "lion": (Lion(0.001, weight_decay=0.01),),
+    "lamb": (Lamb(0.01),),
+}

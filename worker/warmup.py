@@ -1,0 +1,181 @@
+"""Compiles ahead what jobs would compile first: a step of small jobs that call every kernel.
+
+Run as `python -m gradloom.worker.warmup` with a profile's environment; prints a line of JSON for
+each small job, and one at the end. The kernels stay in the folder that the compiler names.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from gradloom.worker.assembly import TARGET_KINDS, data_sha256
+from gradloom.worker.data.files import Roots
+from gradloom.worker.data.preparation import prepare
+from gradloom.worker.data.spec import DataSpec
+from gradloom.worker.engine.arrays import Array, Shape, size
+from gradloom.worker.engine.kernels.compiler import compilations
+from gradloom.worker.engine.spec import (
+    Adam,
+    Dense,
+    Flatten,
+    Layer,
+    Learning,
+    Loss,
+    Model,
+    Optimizer,
+    SoftmaxCrossEntropy,
+    Target,
+)
+from gradloom.worker.engine.specimens import LOSS_SPECIMENS, OPTIMIZER_SPECIMENS, SPECIMENS, VECTOR
+from gradloom.worker.messages import (
+    AnswerKind,
+    Compute,
+    Content,
+    Evaluate,
+    Order,
+    Snapshot,
+    Task,
+    Work,
+    decode,
+)
+from gradloom.worker.server import Server
+
+_ROWS, _BATCH, _SHARDS = 16, 8, 2
+_CLASSES = 3
+_LABELS = Target("labels", classes=_CLASSES)
+_CROSS_ENTROPY = SoftmaxCrossEntropy()
+_ADAM = Optimizer(Adam(0.01))
+
+
+class WarmupFailed(RuntimeError):
+    """A small job that could not be trained; the sentence says which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A small job: rows of a shape, tokens where they are whole numbers, and what learns them."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    shape: Shape = VECTOR
+    tokens: int = 0
+    loss: Loss = _CROSS_ENTROPY
+    target: Target = _LABELS
+    optimizer: Optimizer = _ADAM
+
+
+def trials() -> Iterator[Trial]:
+    """Small jobs with every layer on every shape it takes, every loss and every optimiser."""
+    yield from _of_layers()
+    yield from _of_losses()
+    yield from _of_optimizers()
+
+
+def _of_layers() -> Iterator[Trial]:
+    end = (Flatten(), Dense(_CLASSES))
+    for word, specimen in SPECIMENS.items():
+        for layer, shape in product(specimen.layers, specimen.shapes):
+            # What stands first has the layer compute the gradient of its input too.
+            first = () if specimen.tokens else (Dense(shape[-1]),)
+            yield Trial(word, (*first, layer, *end), shape, specimen.tokens)
+
+
+def _of_losses() -> Iterator[Trial]:
+    for word, specimens in LOSS_SPECIMENS.items():
+        for each in specimens:
+            layers = (Dense(each.outputs[-1]),)
+            shape = (*each.outputs[:-1], *VECTOR)
+            yield Trial(word, layers, shape, loss=each.loss, target=each.target)
+
+
+def _of_optimizers() -> Iterator[Trial]:
+    for word, kinds in OPTIMIZER_SPECIMENS.items():
+        for kind in kinds:
+            optimizer = Optimizer(kind, clip_norm=1.0, clip_value=1.0)
+            yield Trial(word, (Dense(_CLASSES),), optimizer=optimizer)
+
+
+def train(trial: Trial, folder: Path) -> None:
+    """Does in this process what a worker does for a job, once. Raises WarmupFailed."""
+    server = Server()
+    _answered(trial, server.answer((_task(trial, folder), None)))
+    roots = _answered(trial, server.answer(Order(1, 0, Compute(0, _SHARDS))))
+    later: tuple[Work, ...] = (Evaluate("validation", 0, 1), Snapshot(Content.STATE))
+    for number, work in enumerate(later, 2):
+        _answered(trial, server.answer(Order(number, 1, work, roots=(roots,))))
+
+
+def _answered(trial: Trial, encoded: bytes) -> bytes:
+    answer = decode(encoded)
+    if answer.kind is AnswerKind.ERROR:
+        raise WarmupFailed(f"{trial.name}: {answer.facts.get('message')}")
+    return encoded
+
+
+def _task(trial: Trial, folder: Path) -> Task:
+    spec = DataSpec(
+        target="target", path="rows.npz", inputs=("inputs",), validation_fraction=1 / _ROWS
+    )
+    inputs, target = _rows(trial)
+    np.savez(folder / "rows.npz", inputs=inputs, target=target)
+    kind = TARGET_KINDS[type(trial.loss)]
+    data = prepare(spec, Roots((folder,)), seed=0, kind=kind)
+    learning = Learning(Model(trial.layers), trial.loss, trial.optimizer, steps=2)
+    return Task(learning, spec, data_sha256(data.summary), (str(folder),), _BATCH, _SHARDS)
+
+
+def _rows(trial: Trial) -> tuple[Array, Array]:
+    """Whatever numbers: only their kind matters."""
+    count = _ROWS * size(trial.shape)
+    limit = trial.tokens or 7
+    inputs = (np.arange(count) * 5 % limit).reshape(_ROWS, *trial.shape).astype(np.float32)
+    return inputs if trial.tokens else inputs / limit, _answers(trial.target)
+
+
+def _answers(target: Target) -> Array:
+    """Labels, or probabilities, which every other loss takes."""
+    if target.kind == "labels":
+        labels = np.arange(_ROWS * size(target.shape)) % target.classes
+        return labels.reshape(_ROWS, *target.shape)
+    return np.full((_ROWS, *target.shape), 1 / target.shape[-1], np.float32)
+
+
+def warm_up(report: Callable[[Mapping[str, object]], None], clock: Callable[[], float]) -> None:
+    """Trains every small job and reports each of them, then what there is altogether."""
+    began = clock()
+    waiting = tuple(trials())
+    with tempfile.TemporaryDirectory(prefix="gradloom-warmup-") as folder:
+        for number, trial in enumerate(waiting, 1):
+            train(trial, Path(folder))
+            report({"event": "progress", "done": number, "of": len(waiting), "name": trial.name})
+    found = compilations()
+    report(
+        {
+            "event": "done",
+            "compiled": found.compiled,
+            "found": found.found,
+            "unused": list(found.unused),
+            "seconds": round(clock() - began, 2),
+        }
+    )
+
+
+def main() -> None:
+    """Warms up and prints JSON Lines."""
+
+    def report(line: Mapping[str, object]) -> None:
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+    warm_up(report, time.perf_counter)
+
+
+if __name__ == "__main__":
+    main()
