@@ -113,10 +113,14 @@ class Walk:
             message.FromJsonString(str(text))
 
     def _list(self, entry: Entry, found: FieldDescriptor, items: Container) -> None:
-        if not isinstance(entry.value, yaml.SequenceNode):
+        if _is_one_of_some(entry.value, found):
+            nodes = [entry.value]
+        elif isinstance(entry.value, yaml.SequenceNode):
+            nodes = entry.value.value
+        else:
             self._expect(entry, "a list")
             return
-        for index, node in enumerate(entry.value.value):
+        for index, node in enumerate(nodes):
             path = f"{entry.path}[{index}]"
             self.positions[path] = _position(node)
             if found.message_type:
@@ -176,6 +180,12 @@ def _word(node: yaml.Node) -> Word | None:
 def _is_null(node: yaml.Node) -> bool:
     word = _word(node)
     return word is not None and word.is_null
+
+
+def _is_one_of_some(node: yaml.Node, found: FieldDescriptor) -> bool:
+    """Whether this is a whole number where several may stand: kernel: 3 is kernel: [3]."""
+    is_whole = found.cpp_type == FieldDescriptor.CPPTYPE_INT32
+    return is_whole and _word(node) is not None and not _is_null(node)
 
 
 def _position(node: yaml.Node) -> Position:

@@ -65,6 +65,15 @@ def fault_of(old: str, new: str) -> SpecFault:
 # --- what is accepted
 
 
+def test_a_whole_number_stands_for_a_list_of_one() -> None:
+    one, many = (
+        read(GOOD.replace("relu: {}", f"conv2d: {{filters: 4, kernel: {kernel}}}", 1)).message
+        for kernel in ("3", "[3, 5]")
+    )
+    assert list(one.model.layers[1].conv2d.kernel) == [3]
+    assert list(many.model.layers[1].conv2d.kernel) == [3, 5]
+
+
 def test_a_good_file_is_the_message_it_says() -> None:
     message = read(GOOD).message
 
@@ -182,6 +191,7 @@ WRONG = [
     ("B013", "epochs: 30", "epochs: {a: 1}", "training.epochs", "is a mapping, expected"),
     ("B013", "epochs: 30", "epochs: null", "training.epochs", "is empty, expected a whole"),
     ("B013", "name: digits", "name: 5", "name", 'write "5" in quotes'),
+    ("B013", "dense: {units: 64}", "conv1d: {kernel: x}", "model.layers[0].conv1d.kernel[0]", "x"),
     ("B013", "[images]", "images", "data.inputs", 'is "images", expected a list'),
     ("B013", "{workers: 2}", "[2]", "resources", "resources is a list, expected a mapping"),
     ("B014", "0.001", ".nan", "optimizer.adam.learning_rate", "is NaN: give a finite number"),

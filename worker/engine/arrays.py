@@ -46,6 +46,14 @@ def _same(left: int, right: int) -> bool:
     return left == right or UNKNOWN in (left, right)
 
 
+def divisors_near(number: int, whole: int) -> str:
+    """The divisors of a whole on both sides of a number, in words: 4 or 8."""
+    divisors = [divisor for divisor in range(1, whole + 1) if whole % divisor == 0]
+    below = [divisor for divisor in divisors if divisor <= number][-1:]
+    above = [divisor for divisor in divisors if divisor >= number][:1]
+    return " or ".join(map(str, dict.fromkeys((*below, *above))))
+
+
 def text(shape: Iterable[int]) -> str:
     """A shape as people write it: (28, 28), (64), () for a single number."""
     return f"({', '.join('?' if axis == UNKNOWN else str(axis) for axis in shape)})"

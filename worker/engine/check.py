@@ -14,7 +14,13 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    AveragePool1d,
+    AveragePool2d,
+    BatchNorm,
     ConstantSchedule,
+    Conv1d,
+    Conv2d,
+    Convolution,
     CosineRestartsSchedule,
     CosineSchedule,
     Dense,
@@ -23,6 +29,7 @@ from gradloom.worker.engine.spec import (
     ExponentialSchedule,
     Fault,
     GroupNorm,
+    Gru,
     Huber,
     KlDivergence,
     Lamb,
@@ -31,9 +38,14 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     Lion,
     Loss,
+    MaxPool1d,
+    MaxPool2d,
+    Lstm,
     Model,
     OneCycleSchedule,
     Optimizer,
+    Padding,
+    Pool,
     Reshape,
     Residual,
     RmsNorm,
@@ -90,6 +102,8 @@ POSITIVE = Range(0, open_low=True, too_low="give a positive number")
 AXIS = Range(-1, 2**31, too_low="give -1, or 1 and more")
 COUNT = Range(1, too_low="give at least 1")
 NOT_NEGATIVE = Range()
+EXTENT = Range(1, 1024, too_low="give at least 1", too_high="the largest allowed is 1024")
+PADS = Range(0, 1024, too_high="the largest allowed is 1024")
 DECAY = _share("the share kept from one step to the next")
 
 _ADAM = {
@@ -99,6 +113,16 @@ _ADAM = {
     "epsilon": POSITIVE,
     "weight_decay": NOT_NEGATIVE,
 }
+_MOMENTUM = "it is the share of the newest batch in a running mean, more than 0 and at most 1"
+_CONVOLUTION = {
+    "filters": UNITS,
+    "kernel": EXTENT,
+    "stride": EXTENT,
+    "pads": PADS,
+    "dilation": EXTENT,
+    "groups": COUNT,
+}
+_POOL = {"size": EXTENT, "stride": EXTENT, "pads": PADS}
 _FINAL = "it is the share of the rate left at the end, from 0 to 1"
 _START = "it is the share of the rate at the beginning, from 0 to 1"
 _FACTOR = "it multiplies the rate, more than 0 and at most 1"
@@ -118,6 +142,18 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     },
     Huber: {"delta": POSITIVE},
     GroupNorm: {"groups": COUNT, "epsilon": POSITIVE},
+    BatchNorm: {
+        "momentum": Range(0, 1, True, too_low=_MOMENTUM, too_high=_MOMENTUM),
+        "epsilon": POSITIVE,
+    },
+    Conv1d: _CONVOLUTION,
+    Conv2d: _CONVOLUTION,
+    MaxPool1d: _POOL,
+    MaxPool2d: _POOL,
+    AveragePool1d: _POOL,
+    AveragePool2d: _POOL,
+    Lstm: {"units": UNITS},
+    Gru: {"units": UNITS},
     Sgd: {
         "learning_rate": RATE,
         "momentum": DECAY,
@@ -166,6 +202,17 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
 }
 
 
+# How many axes windows slide over.
+WINDOW_AXES: Mapping[type, int] = {
+    Conv1d: 1,
+    Conv2d: 2,
+    MaxPool1d: 1,
+    MaxPool2d: 2,
+    AveragePool1d: 1,
+    AveragePool2d: 2,
+}
+
+
 def check_model(model: Model, loss: Loss, inputs: Sequence[str] | None = None) -> tuple[Fault, ...]:
     """Every fault of the model and the loss that shows without the data's shapes.
 
@@ -178,7 +225,7 @@ def check_model(model: Model, loss: Loss, inputs: Sequence[str] | None = None) -
     return (
         *_form_faults(model),
         *(wiring_faults(model, inputs) if model.nodes else ()),
-        *(fault for path, layer in layers for fault in _check_layer(path, layer)),
+        *(fault for path, layer in layers for fault in check_layer(path, layer)),
         *_check_ends(model, loss),
         *_check_loss(f"loss.{WORDS[type(loss)]}", loss),
     )
@@ -303,7 +350,35 @@ def _walk(layers: tuple[Layer, ...], path: str) -> Iterator[tuple[str, Layer]]:
         yield from _walk(_inside(layer), here)
 
 
-def _check_layer(path: str, layer: Layer) -> Iterator[Fault]:
+def _check_windows(path: str, layer: Convolution | Pool) -> Iterator[Fault]:
+    axes = WINDOW_AXES[type(layer)]
+    extent = "kernel" if isinstance(layer, Convolution) else "size"
+    for name in (extent, "stride", "pads", "dilation"):
+        given = len(getattr(layer, name, ()))
+        if given not in {1, axes} and (given or name == extent):
+            yield Fault(f"{path}.{name}", _wrong_count(name, given, axes))
+    if layer.pads and layer.padding is not Padding.VALID:
+        sentence = f"Both padding: {layer.padding} and pads are given: leave one out."
+        yield Fault(f"{path}.pads", sentence)
+    if isinstance(layer, Pool) and _reaches_too_far(layer, axes):
+        yield Fault(f"{path}.pads", "pads are at most half of size: make them smaller.")
+
+
+def _reaches_too_far(layer: Pool, axes: int) -> bool:
+    """Whether a window may lie outside of the input."""
+    pads, size = (each * axes if len(each) == 1 else each for each in (layer.pads, layer.size))
+    return any(2 * pad > extent for pad, extent in zip(pads, size, strict=False))
+
+
+def _wrong_count(name: str, given: int, axes: int) -> str:
+    each = "" if axes == 1 else f", or {axes}, one for each axis"
+    if not given:
+        return f"{name} is missing: give one number{each}, for example {name}: 3."
+    return f"{name} has {given} numbers: give one{each}."
+
+
+def check_layer(path: str, layer: Layer | Convolution | Pool) -> Iterator[Fault]:
+    """Every fault of a layer by itself, but not of the layers inside it."""
     yield from _MORE_CHECKS.get(type(layer), _nothing_more)(path, layer)
     yield from _check_numbers(path, layer)
 
@@ -331,6 +406,7 @@ def _check_reshape(path: str, layer: Reshape) -> Iterator[Fault]:
 _MORE_CHECKS: Mapping[type, Callable[[str, Any], Iterator[Fault]]] = {
     Residual: _check_block,
     Reshape: _check_reshape,
+    **dict.fromkeys(WINDOW_AXES, _check_windows),
 }
 
 

@@ -304,7 +304,8 @@ class _Builder:
             shape = rules.shape(layer, shapes)
             weights, means = rules.weights(layer, shapes), rules.buffers(layer, shapes)
         except ShapeMismatch as mismatch:
-            self.faults.append(Fault(path, mismatch.sentence))
+            field = f"{path}.{mismatch.field}" if mismatch.field else path
+            self.faults.append(Fault(field, mismatch.sentence))
             shape, weights, means = mismatch.assumed, (), ()
         parameters = tuple(self._parameter(weight, name) for weight in weights)
         buffers = tuple(self._buffer(mean, name) for mean in means)

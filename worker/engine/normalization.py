@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradloom.worker.engine.arrays import UNKNOWN, Array, Buffer, Shape, size, text
+from gradloom.worker.engine.arrays import UNKNOWN, Array, Buffer, Shape, divisors_near, size, text
 from gradloom.worker.engine.operation import (
     Call,
     Flops,
@@ -45,14 +45,7 @@ def _check_groups(groups: int, shape: Shape) -> None:
     channels = shape[-1]
     if groups > 0 and channels != UNKNOWN and channels % groups:
         sentence = f"{channels} channels of {text(shape)} are not divisible by {groups} groups: "
-        raise ShapeMismatch(sentence + f"use {_nearest(groups, channels)}.", shape)
-
-
-def _nearest(groups: int, channels: int) -> str:
-    """The divisors of channels on both sides of groups; 4 or 8."""
-    below = max(n for n in range(1, min(groups, channels) + 1) if channels % n == 0)
-    above = [n for n in range(groups, channels + 1) if channels % n == 0][:1]
-    return " or ".join(map(str, (below, *above)))
+        raise ShapeMismatch(sentence + f"use {divisors_near(groups, channels)}.", shape)
 
 
 def _weights(layer: Norm, inputs: Shapes) -> tuple[Weights, ...]:

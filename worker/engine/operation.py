@@ -18,12 +18,16 @@ Shapes = tuple[Shape, ...]
 
 
 class ShapeMismatch(ValueError):
-    """Inputs an operation cannot take: a sentence for the user, and the shape to go on with."""
+    """Inputs an operation cannot take: a sentence for the user, and the shape to go on with.
 
-    def __init__(self, sentence: str, assumed: Shape) -> None:
-        super().__init__(sentence, assumed)
+    The field is the layer's that is to blame, where it is one alone.
+    """
+
+    def __init__(self, sentence: str, assumed: Shape, field: str = "") -> None:
+        super().__init__(sentence, assumed, field)
         self.sentence = sentence
         self.assumed = assumed
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +138,8 @@ class Operation(Generic[L]):
     arrays of the forward pass, beside saved, that vjp reads.
 
     A rowwise operation makes a row's output and input gradient of that row alone, to the same
-    bits whatever rows stand beside it, so that several shards may share a call; its vjp goes
-    towards the inputs only and vjp_parameters, shard by shard, towards the parameters. That a
+    bits whatever rows stand beside it, so that several shards may share a call; vjp_parameters
+    goes, shard by shard, towards the parameters, and after it vjp towards the inputs only. That a
     matrix product is rowwise depends on where shards begin, so a plan that joins them checks it.
 
     arity is the least and the largest number of inputs.

@@ -16,10 +16,22 @@ from gradloom.worker.engine.activations import (
     SOFTPLUS,
     TANH,
 )
+from gradloom.worker.engine.batch_normalization import BATCH_NORM
+from gradloom.worker.engine.convolution import CONV1D, CONV2D
 from gradloom.worker.engine.dense import DENSE
 from gradloom.worker.engine.dropout import DROPOUT
+from gradloom.worker.engine.gru import GRU
+from gradloom.worker.engine.lstm import LSTM
 from gradloom.worker.engine.normalization import GROUP_NORM, LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.operation import Operation
+from gradloom.worker.engine.pooling import (
+    AVERAGE_POOL1D,
+    AVERAGE_POOL2D,
+    GLOBAL_AVERAGE_POOL,
+    GLOBAL_MAX_POOL,
+    MAX_POOL1D,
+    MAX_POOL2D,
+)
 from gradloom.worker.engine.structure import ADD, CONCAT, FLATTEN, RESHAPE
 
 # Any: each row takes its own layer's description.
@@ -44,6 +56,17 @@ OPERATIONS: Operations = {
     "layer_norm": LAYER_NORM,
     "rms_norm": RMS_NORM,
     "group_norm": GROUP_NORM,
+    "conv1d": CONV1D,
+    "conv2d": CONV2D,
+    "max_pool1d": MAX_POOL1D,
+    "max_pool2d": MAX_POOL2D,
+    "average_pool1d": AVERAGE_POOL1D,
+    "average_pool2d": AVERAGE_POOL2D,
+    "global_average_pool": GLOBAL_AVERAGE_POOL,
+    "global_max_pool": GLOBAL_MAX_POOL,
+    "batch_norm": BATCH_NORM,
     "reshape": RESHAPE,
     "concat": CONCAT,
+    "lstm": LSTM,
+    "gru": GRU,
 }

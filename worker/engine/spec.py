@@ -34,6 +34,16 @@ class GeluApproximation(StrEnum):
     TANH = "tanh"
 
 
+class Padding(StrEnum):
+    """How many zeros stand around an input, where they are not counted out.
+
+    SAME gives ceil(input / stride) outputs, the odd zero at the end, as ONNX's SAME_UPPER.
+    """
+
+    VALID = "valid"
+    SAME = "same"
+
+
 @dataclass(frozen=True, slots=True)
 class Dense:
     """Fully connected over the last axis: y = x Wᵀ + b, W of shape (units, inputs)."""
@@ -149,6 +159,77 @@ class GroupNorm:
 
 
 @dataclass(frozen=True, slots=True)
+class Convolution:
+    """Sums of windows times weights (filters, channels / groups, *kernel); channels come last.
+
+    One number of kernel, stride, pads or dilation stands for all axes. pads are zeros on both
+    sides of an axis, in place of padding.
+    """
+
+    filters: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...] = ()
+    padding: Padding = Padding.VALID
+    pads: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+    bias: bool = True
+    initializer: Initializer = Initializer.HE_NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Conv1d(Convolution):
+    """A convolution of (length, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2d(Convolution):
+    """A convolution of (height, width, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One number for each window and channel; windows do not overlap where stride is left out.
+
+    One number of size, stride or pads stands for all axes. Padding is never part of a window.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...] = ()
+    padding: Padding = Padding.VALID
+    pads: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool1d(Pool):
+    """The largest number of each window of (length, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool2d(Pool):
+    """The largest number of each window of (height, width, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePool1d(Pool):
+    """The mean of each window of (length, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePool2d(Pool):
+    """The mean of each window of (height, width, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAveragePool:
+    """The mean over all axes but the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalMaxPool:
+    """The largest number over all axes but the last."""
+
+
 class Reshape:
     """The same numbers in another shape; one axis may be -1, whatever is left."""
 
@@ -163,6 +244,42 @@ class Concat:
 @dataclass(frozen=True, slots=True)
 class Add:
     """The sum of several inputs of one shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """weight (x - mean) / √(variance + epsilon) + bias, each channel over the rows of a shard.
+
+    In evaluation the running mean and variance stand for the shard's; after a step each is
+    (1 - momentum) × itself + momentum × that of the batch (Ioffe and Szegedy, 2015).
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+class Lstm:
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of (T, C).
+
+    Gates, order and names of the weights are PyTorch's. Puts out the state after the last step,
+    (units,), or with return_sequences that after every step, (T, units). Bidirectional, a second
+    set of weights reads from the last step to the first, and its states follow on the last axis.
+    """
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
+
+
+@dataclass(frozen=True, slots=True)
+class Gru:
+    """Gated recurrent unit (Cho et al., 2014) in PyTorch's form; the rest is as in Lstm."""
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
 
 
 Layer = (
@@ -184,9 +301,20 @@ Layer = (
     | LayerNorm
     | RmsNorm
     | GroupNorm
+    | Conv1d
+    | Conv2d
+    | MaxPool1d
+    | MaxPool2d
+    | AveragePool1d
+    | AveragePool2d
+    | GlobalAveragePool
+    | GlobalMaxPool
+    | BatchNorm
     | Reshape
     | Concat
     | Add
+    | Lstm
+    | Gru
 )
 
 # The word a job file uses for each layer.
@@ -209,9 +337,20 @@ LAYERS: dict[str, type[Layer]] = {
     "layer_norm": LayerNorm,
     "rms_norm": RmsNorm,
     "group_norm": GroupNorm,
+    "conv1d": Conv1d,
+    "conv2d": Conv2d,
+    "max_pool1d": MaxPool1d,
+    "max_pool2d": MaxPool2d,
+    "average_pool1d": AveragePool1d,
+    "average_pool2d": AveragePool2d,
+    "global_average_pool": GlobalAveragePool,
+    "global_max_pool": GlobalMaxPool,
+    "batch_norm": BatchNorm,
     "reshape": Reshape,
     "concat": Concat,
     "add": Add,
+    "lstm": Lstm,
+    "gru": Gru,
 }
 
 

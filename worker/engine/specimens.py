@@ -11,13 +11,20 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    AveragePool1d,
+    AveragePool2d,
+    BatchNorm,
     BinaryCrossEntropy,
+    Conv1d,
+    Conv2d,
     Dense,
     Dropout,
     Elu,
     Flatten,
     Gelu,
     GeluApproximation,
+    GlobalAveragePool,
+    GlobalMaxPool,
     GroupNorm,
     Hardswish,
     Huber,
@@ -28,8 +35,11 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     Lion,
     Loss,
+    MaxPool1d,
+    MaxPool2d,
     MeanAbsoluteError,
     MeanSquaredError,
+    Padding,
     Relu,
     Residual,
     RmsNorm,
@@ -93,6 +103,33 @@ SPECIMENS: Mapping[str, Specimen] = {
     "layer_norm": Specimen((LayerNorm(),)),
     "rms_norm": Specimen((RmsNorm(),)),
     "group_norm": Specimen((GroupNorm(2),)),
+    "conv1d": Specimen(
+        (
+            Conv1d(4, (3,), padding=Padding.SAME),
+            Conv1d(8, (2,), (2,), pads=(1,), groups=4, bias=False),
+            Conv1d(8, (3,), dilation=(2,), groups=8),
+        ),
+        (SEQUENCE,),
+    ),
+    "conv2d": Specimen(
+        (
+            Conv2d(4, (3,), padding=Padding.SAME),
+            Conv2d(8, (2, 3), (2,), pads=(1,), groups=4, bias=False),
+            Conv2d(8, (3,), dilation=(2,), groups=8),
+        ),
+        (IMAGE,),
+    ),
+    "max_pool1d": Specimen((MaxPool1d((2,)), MaxPool1d((3,), (2,), pads=(1,))), (SEQUENCE,)),
+    "max_pool2d": Specimen((MaxPool2d((2,)), MaxPool2d((3, 2), (2, 1), pads=(1,))), (IMAGE,)),
+    "average_pool1d": Specimen(
+        (AveragePool1d((2,)), AveragePool1d((3,), (2,), pads=(1,))), (SEQUENCE,)
+    ),
+    "average_pool2d": Specimen(
+        (AveragePool2d((2,)), AveragePool2d((3, 2), (2, 1), pads=(1,))), (IMAGE,)
+    ),
+    "global_average_pool": Specimen((GlobalAveragePool(),), (SEQUENCE, IMAGE)),
+    "global_max_pool": Specimen((GlobalMaxPool(),), (SEQUENCE, IMAGE)),
+    "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1))),
 }
 
 _LABELS = Target("labels", classes=4)

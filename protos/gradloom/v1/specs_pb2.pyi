@@ -114,6 +114,30 @@ GELU_APPROXIMATION_TANH: GeluApproximation.ValueType  # 2
 """By tanh (Hendrycks and Gimpel, 2016)."""
 Global___GeluApproximation: _TypeAlias = GeluApproximation  # noqa: Y015
 
+class _Padding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PaddingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Padding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PADDING_UNSPECIFIED: _Padding.ValueType  # 0
+    """Not given: PADDING_VALID."""
+    PADDING_VALID: _Padding.ValueType  # 1
+    """None: windows lie inside the input."""
+    PADDING_SAME: _Padding.ValueType  # 2
+    """As many as give input / stride outputs, rounded up; the odd one at the end."""
+
+class Padding(_Padding, metaclass=_PaddingEnumTypeWrapper):
+    """How many zeros stand around an input."""
+
+PADDING_UNSPECIFIED: Padding.ValueType  # 0
+"""Not given: PADDING_VALID."""
+PADDING_VALID: Padding.ValueType  # 1
+"""None: windows lie inside the input."""
+PADDING_SAME: Padding.ValueType  # 2
+"""As many as give input / stride outputs, rounded up; the odd one at the end."""
+Global___Padding: _TypeAlias = Padding  # noqa: Y015
+
 @_typing.final
 class JobSpec(_message.Message):
     """A training job as its user describes it. The trained weights are a function of this message,
@@ -412,6 +436,15 @@ class Layer(_message.Message):
     LAYER_NORM_FIELD_NUMBER: _builtins.int
     RMS_NORM_FIELD_NUMBER: _builtins.int
     GROUP_NORM_FIELD_NUMBER: _builtins.int
+    CONV1D_FIELD_NUMBER: _builtins.int
+    CONV2D_FIELD_NUMBER: _builtins.int
+    MAX_POOL1D_FIELD_NUMBER: _builtins.int
+    MAX_POOL2D_FIELD_NUMBER: _builtins.int
+    AVERAGE_POOL1D_FIELD_NUMBER: _builtins.int
+    AVERAGE_POOL2D_FIELD_NUMBER: _builtins.int
+    GLOBAL_AVERAGE_POOL_FIELD_NUMBER: _builtins.int
+    GLOBAL_MAX_POOL_FIELD_NUMBER: _builtins.int
+    BATCH_NORM_FIELD_NUMBER: _builtins.int
     RESHAPE_FIELD_NUMBER: _builtins.int
     CONCAT_FIELD_NUMBER: _builtins.int
     ADD_FIELD_NUMBER: _builtins.int
@@ -488,6 +521,42 @@ class Layer(_message.Message):
         """Brings groups of channels, the last axis, to mean 0 and variance 1."""
 
     @_builtins.property
+    def conv1d(self) -> Global___Conv1d:
+        """Convolution of (length, channels)."""
+
+    @_builtins.property
+    def conv2d(self) -> Global___Conv2d:
+        """Convolution of (height, width, channels)."""
+
+    @_builtins.property
+    def max_pool1d(self) -> Global___MaxPool1d:
+        """The largest number of each window of (length, channels)."""
+
+    @_builtins.property
+    def max_pool2d(self) -> Global___MaxPool2d:
+        """The largest number of each window of (height, width, channels)."""
+
+    @_builtins.property
+    def average_pool1d(self) -> Global___AveragePool1d:
+        """The mean of each window of (length, channels)."""
+
+    @_builtins.property
+    def average_pool2d(self) -> Global___AveragePool2d:
+        """The mean of each window of (height, width, channels)."""
+
+    @_builtins.property
+    def global_average_pool(self) -> Global___GlobalAveragePool:
+        """The mean over all axes but the last."""
+
+    @_builtins.property
+    def global_max_pool(self) -> Global___GlobalMaxPool:
+        """The largest number over all axes but the last."""
+
+    @_builtins.property
+    def batch_norm(self) -> Global___BatchNorm:
+        """Brings each channel to mean 0 and variance 1 over the rows of a shard."""
+
+    @_builtins.property
     def reshape(self) -> Global___Reshape:
         """Gives a row's numbers another shape."""
 
@@ -520,15 +589,24 @@ class Layer(_message.Message):
         layer_norm: Global___LayerNorm | None = ...,
         rms_norm: Global___RmsNorm | None = ...,
         group_norm: Global___GroupNorm | None = ...,
+        conv1d: Global___Conv1d | None = ...,
+        conv2d: Global___Conv2d | None = ...,
+        max_pool1d: Global___MaxPool1d | None = ...,
+        max_pool2d: Global___MaxPool2d | None = ...,
+        average_pool1d: Global___AveragePool1d | None = ...,
+        average_pool2d: Global___AveragePool2d | None = ...,
+        global_average_pool: Global___GlobalAveragePool | None = ...,
+        global_max_pool: Global___GlobalMaxPool | None = ...,
+        batch_norm: Global___BatchNorm | None = ...,
         reshape: Global___Reshape | None = ...,
         concat: Global___Concat | None = ...,
         add: Global___Add | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "concat", b"concat", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "concat", b"concat", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm", "reshape", "concat", "add"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm", "conv1d", "conv2d", "max_pool1d", "max_pool2d", "average_pool1d", "average_pool2d", "global_average_pool", "global_max_pool", "batch_norm", "reshape", "concat", "add"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -916,6 +994,395 @@ class GroupNorm(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
 
 Global___GroupNorm: _TypeAlias = GroupNorm  # noqa: Y015
+
+@_typing.final
+class Conv1d(_message.Message):
+    """Convolution of (length, channels): sums of windows times weights of the shape (filters,
+    channels / groups, kernel).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTERS_FIELD_NUMBER: _builtins.int
+    KERNEL_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    DILATION_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    filters: _builtins.int
+    """Required. Channels of the output, 1 to 65,536."""
+    padding: Global___Padding.ValueType
+    """How many zeros stand around the input. PADDING_VALID where left out."""
+    groups: _builtins.int
+    """Groups the channels and the filters are cut into, each convolved by itself; as many as there
+    are channels make the convolution depthwise. 1 where left out.
+    """
+    bias: _builtins.bool
+    """Whether a trained bias is added to each channel. True where left out."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin. INITIALIZER_HE_NORMAL where left out; the bias begins at 0."""
+    @_builtins.property
+    def kernel(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. 1 where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: zeros on both sides of an axis; one number for all axes, or one for each."""
+
+    @_builtins.property
+    def dilation(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one input of a window to the next: one number for all axes, or one for each. 1 where left
+        out.
+        """
+
+    def __init__(
+        self,
+        *,
+        filters: _builtins.int = ...,
+        kernel: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+        dilation: _abc.Iterable[_builtins.int] | None = ...,
+        groups: _builtins.int | None = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_groups", b"_groups", "bias", b"bias", "groups", b"groups"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_groups", b"_groups", "bias", b"bias", "dilation", b"dilation", "filters", b"filters", "groups", b"groups", "initializer", b"initializer", "kernel", b"kernel", "padding", b"padding", "pads", b"pads", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__groups: _TypeAlias = _typing.Literal["groups"]  # noqa: Y015
+    _WhichOneofArgType__groups: _TypeAlias = _typing.Literal["_groups", b"_groups"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__groups) -> _WhichOneofReturnType__groups | None: ...
+
+Global___Conv1d: _TypeAlias = Conv1d  # noqa: Y015
+
+@_typing.final
+class Conv2d(_message.Message):
+    """Convolution of (height, width, channels): sums of windows times weights of the shape (filters,
+    channels / groups, kernel height, kernel width).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTERS_FIELD_NUMBER: _builtins.int
+    KERNEL_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    DILATION_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    filters: _builtins.int
+    """Required. Channels of the output, 1 to 65,536."""
+    padding: Global___Padding.ValueType
+    """How many zeros stand around the input. PADDING_VALID where left out."""
+    groups: _builtins.int
+    """Groups the channels and the filters are cut into, each convolved by itself; as many as there
+    are channels make the convolution depthwise. 1 where left out.
+    """
+    bias: _builtins.bool
+    """Whether a trained bias is added to each channel. True where left out."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin. INITIALIZER_HE_NORMAL where left out; the bias begins at 0."""
+    @_builtins.property
+    def kernel(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. 1 where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: zeros on both sides of an axis; one number for all axes, or one for each."""
+
+    @_builtins.property
+    def dilation(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one input of a window to the next: one number for all axes, or one for each. 1 where left
+        out.
+        """
+
+    def __init__(
+        self,
+        *,
+        filters: _builtins.int = ...,
+        kernel: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+        dilation: _abc.Iterable[_builtins.int] | None = ...,
+        groups: _builtins.int | None = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_groups", b"_groups", "bias", b"bias", "groups", b"groups"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_groups", b"_groups", "bias", b"bias", "dilation", b"dilation", "filters", b"filters", "groups", b"groups", "initializer", b"initializer", "kernel", b"kernel", "padding", b"padding", "pads", b"pads", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__groups: _TypeAlias = _typing.Literal["groups"]  # noqa: Y015
+    _WhichOneofArgType__groups: _TypeAlias = _typing.Literal["_groups", b"_groups"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__groups) -> _WhichOneofReturnType__groups | None: ...
+
+Global___Conv2d: _TypeAlias = Conv2d  # noqa: Y015
+
+@_typing.final
+class MaxPool1d(_message.Message):
+    """The largest number of each window of (length, channels)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    padding: Global___Padding.ValueType
+    """What stands around the input; it is never part of a window. PADDING_VALID where left out."""
+    @_builtins.property
+    def size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. size where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: how far windows reach over both sides of an axis, at most half of size;
+        one number for all axes, or one for each.
+        """
+
+    def __init__(
+        self,
+        *,
+        size: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "pads", b"pads", "size", b"size", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MaxPool1d: _TypeAlias = MaxPool1d  # noqa: Y015
+
+@_typing.final
+class MaxPool2d(_message.Message):
+    """The largest number of each window of (height, width, channels)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    padding: Global___Padding.ValueType
+    """What stands around the input; it is never part of a window. PADDING_VALID where left out."""
+    @_builtins.property
+    def size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. size where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: how far windows reach over both sides of an axis, at most half of size;
+        one number for all axes, or one for each.
+        """
+
+    def __init__(
+        self,
+        *,
+        size: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "pads", b"pads", "size", b"size", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MaxPool2d: _TypeAlias = MaxPool2d  # noqa: Y015
+
+@_typing.final
+class AveragePool1d(_message.Message):
+    """The mean of each window of (length, channels)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    padding: Global___Padding.ValueType
+    """What stands around the input; it is never part of a window. PADDING_VALID where left out."""
+    @_builtins.property
+    def size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. size where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: how far windows reach over both sides of an axis, at most half of size;
+        one number for all axes, or one for each.
+        """
+
+    def __init__(
+        self,
+        *,
+        size: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "pads", b"pads", "size", b"size", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AveragePool1d: _TypeAlias = AveragePool1d  # noqa: Y015
+
+@_typing.final
+class AveragePool2d(_message.Message):
+    """The mean of each window of (height, width, channels)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    PADS_FIELD_NUMBER: _builtins.int
+    padding: Global___Padding.ValueType
+    """What stands around the input; it is never part of a window. PADDING_VALID where left out."""
+    @_builtins.property
+    def size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Extent of a window: one number for all axes, or one for each."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From one window to the next: one number for all axes, or one for each. size where left out."""
+
+    @_builtins.property
+    def pads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In place of padding: how far windows reach over both sides of an axis, at most half of size;
+        one number for all axes, or one for each.
+        """
+
+    def __init__(
+        self,
+        *,
+        size: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: Global___Padding.ValueType = ...,
+        pads: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "pads", b"pads", "size", b"size", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AveragePool2d: _TypeAlias = AveragePool2d  # noqa: Y015
+
+@_typing.final
+class GlobalAveragePool(_message.Message):
+    """The mean over all axes but the last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GlobalAveragePool: _TypeAlias = GlobalAveragePool  # noqa: Y015
+
+@_typing.final
+class GlobalMaxPool(_message.Message):
+    """The largest number over all axes but the last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GlobalMaxPool: _TypeAlias = GlobalMaxPool  # noqa: Y015
+
+@_typing.final
+class BatchNorm(_message.Message):
+    """Batch normalisation (Ioffe and Szegedy, 2015): each channel, the last axis, brought to mean 0 and
+    variance 1 over all positions of the rows of a virtual shard, times a trained weight, which
+    begins at 1, plus a trained bias, which begins at 0. In evaluation, running means of the mean
+    and of the unbiased variance take their place.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOMENTUM_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    momentum: _builtins.float
+    """Share of the newest batch in the running means, more than 0 and at most 1. 0.1 where left out."""
+    epsilon: _builtins.float
+    """Added to the variance, more than 0. 1e-5 where left out."""
+    def __init__(
+        self,
+        *,
+        momentum: _builtins.float | None = ...,
+        epsilon: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "_momentum", b"_momentum", "epsilon", b"epsilon", "momentum", b"momentum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon", "_momentum", b"_momentum", "epsilon", b"epsilon", "momentum", b"momentum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epsilon: _TypeAlias = _typing.Literal["epsilon"]  # noqa: Y015
+    _WhichOneofArgType__epsilon: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon"]  # noqa: Y015
+    _WhichOneofReturnType__momentum: _TypeAlias = _typing.Literal["momentum"]  # noqa: Y015
+    _WhichOneofArgType__momentum: _TypeAlias = _typing.Literal["_momentum", b"_momentum"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__momentum) -> _WhichOneofReturnType__momentum | None: ...
+
+Global___BatchNorm: _TypeAlias = BatchNorm  # noqa: Y015
 
 @_typing.final
 class Reshape(_message.Message):

@@ -9,6 +9,8 @@ from gradloom.worker.engine.spec import (
     Adam,
     AdamW,
     ConstantSchedule,
+    Conv1d,
+    Conv2d,
     CosineRestartsSchedule,
     CosineSchedule,
     Dense,
@@ -25,9 +27,11 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     Lion,
     Loss,
+    MaxPool2d,
     Model,
     OneCycleSchedule,
     Optimizer,
+    Padding,
     Relu,
     Residual,
     RmsNorm,
@@ -74,6 +78,42 @@ def test_a_residual_without_layers_is_a_fault() -> None:
 
 def test_no_units_are_a_fault() -> None:
     assert about(Dense(0)) == {"model.layers[0].dense.units": "units is 0: give at least 1."}
+
+
+@pytest.mark.parametrize(
+    ("layer", "field", "sentence"),
+    [
+        (Conv2d(0, (3,)), "conv2d.filters", "filters is 0: give at least 1."),
+        (Conv2d(1, (3, 0)), "conv2d.kernel[1]", "kernel[1] is 0: give at least 1."),
+        (Conv1d(1, (3,), (0,)), "conv1d.stride[0]", "stride[0] is 0: give at least 1."),
+        (Conv1d(1, (3,), groups=0), "conv1d.groups", "groups is 0: give at least 1."),
+        (Conv1d(1, (2000,)), "conv1d.kernel[0]", "kernel[0] is 2000: the largest allowed is 1024."),
+        (Conv1d(1, (3,), pads=(-1,)), "conv1d.pads[0]", "pads[0] is -1: give 0 or more."),
+        (
+            Conv2d(1, ()),
+            "conv2d.kernel",
+            "kernel is missing: give one number, or 2, one for each axis, for example kernel: 3.",
+        ),
+        (
+            Conv2d(1, (3,), (1, 1, 1)),
+            "conv2d.stride",
+            "stride has 3 numbers: give one, or 2, one for each axis.",
+        ),
+        (Conv1d(1, (3, 3)), "conv1d.kernel", "kernel has 2 numbers: give one."),
+        (
+            Conv2d(1, (3,), padding=Padding.SAME, pads=(1,)),
+            "conv2d.pads",
+            "Both padding: same and pads are given: leave one out.",
+        ),
+        (
+            MaxPool2d((3, 2), pads=(1, 2)),
+            "max_pool2d.pads",
+            "pads are at most half of size: make them smaller.",
+        ),
+    ],
+)
+def test_numbers_of_windows_are_checked(layer: Layer, field: str, sentence: str) -> None:
+    assert about(layer) == {f"model.layers[0].{field}": sentence}
 
 
 def test_a_million_units_are_a_fault() -> None:

@@ -7,3 +7,12 @@ FAST: Operations = {**OPERATIONS}
 
 # Chains that a kernel computes at once, longer ones first.
 FUSIONS: Fusions = {}
+from gradloom.worker.engine.kernels.gru import GRU
+from gradloom.worker.engine.kernels.lstm import LSTM
+from gradloom.worker.engine.operations import OPERATIONS, Operations
+
+FAST: Operations = {
+    **OPERATIONS,
+    "lstm": LSTM,
+    "gru": GRU,
+}
