@@ -4,7 +4,19 @@ from dataclasses import dataclass
 
 from gradloom.worker.engine.arrays import Shape
 from gradloom.worker.engine.graph import Graph, build_graph
-from gradloom.worker.engine.spec import Dense, Model, Relu, SoftmaxCrossEntropy, Target
+from gradloom.worker.engine.spec import (
+    BatchNorm,
+    Conv2d,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool2d,
+    Model,
+    Padding,
+    Relu,
+    SoftmaxCrossEntropy,
+    Target,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +32,18 @@ class Task:
         return build_graph(self.model, SoftmaxCrossEntropy(), self.input_shape, self.target)
 
 
-MLP = Task(
-    Model((Dense(512), Relu(), Dense(256), Relu(), Dense(10))), (784,), Target("labels", classes=10)
-)
+_TEN_CLASSES = Target("labels", classes=10)
 
-TASKS: dict[str, Task] = {"mlp": MLP}
+
+def _convolved(filters: int) -> tuple[Layer, ...]:
+    """A block of the CNN, which halves both sides."""
+    return (Conv2d(filters, (3,), padding=Padding.SAME), BatchNorm(), Relu(), MaxPool2d((2,)))
+
+
+MLP = Model((Dense(512), Relu(), Dense(256), Relu(), Dense(10)))
+CNN = Model((*_convolved(32), *_convolved(64), Flatten(), Dense(128), Relu(), Dense(10)))
+
+TASKS: dict[str, Task] = {
+    "mlp": Task(MLP, (784,), _TEN_CLASSES),
+    "cnn": Task(CNN, (28, 28, 1), _TEN_CLASSES),
+}
