@@ -25,7 +25,7 @@ from gradloom.service.jobs.ranges import (
 from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
 from gradloom.service.wire import model_sketch, spec_parts, spec_to_wire
 from gradloom.v1 import specs_pb2
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256, target_of
+from gradloom.worker.assembly import TARGET_KINDS, data_sha256, target_of, token_faults
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Summary, inspect
@@ -235,6 +235,8 @@ def _look_at_model(findings: Findings, draft: Draft) -> None:
         )
     except ModelError as error:
         findings.add(error.faults)
+    else:
+        findings.add(token_faults(findings.graph, summary))
 
 
 def _look_at_training(findings: Findings, draft: Draft) -> None:

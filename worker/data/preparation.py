@@ -11,10 +11,11 @@ from gradloom.worker.data.comparison import comparison_faults
 from gradloom.worker.data.dataset import TEST, TRAINING, Dataset, open_dataset
 from gradloom.worker.data.errors import ArrayError, DataError
 from gradloom.worker.data.files import Roots
+from gradloom.worker.data.indices import Indices, find_indices, joined
 from gradloom.worker.data.normalize import Scaling, fit
 from gradloom.worker.data.oddities import absence_warnings, constant_warnings
 from gradloom.worker.data.reader import Reader
-from gradloom.worker.data.spec import DataSource, DataSpec
+from gradloom.worker.data.spec import DataSource, DataSpec, Normalize
 from gradloom.worker.data.split import Rows, split, split_faults
 from gradloom.worker.data.target import TargetKind, class_count
 from gradloom.worker.data.wording import quoted
@@ -25,7 +26,8 @@ from gradloom.worker.engine.spec import Fault
 class Summary:
     """What there is to learn from; classes only of labels, test_sha256 only of test rows.
 
-    Shapes are those of one row. Warnings are faults one can train with.
+    Shapes are those of one row. indices says whether unscaled inputs can number tokens. Warnings
+    are faults one can train with.
     """
 
     input_names: tuple[str, ...]
@@ -39,6 +41,7 @@ class Summary:
     sha256: str
     test_sha256: str | None
     warnings: tuple[Fault, ...]
+    indices: Indices | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,4 +166,13 @@ def _summary(spec: DataSpec, opened: Opened, scaling: Scaling) -> Summary:
             *constant_warnings(spec, data, scaling),
             *absence_warnings(data.target[opened.training], opened.classes),
         ),
+        indices=_indices(spec, opened),
     )
+
+
+def _indices(spec: DataSpec, opened: Opened) -> Indices | None:
+    """Those of all rows, where inputs are as they are."""
+    if spec.normalize is not Normalize.NONE:
+        return None
+    test = [find_indices(opened.test, "Test row")] if opened.test else []
+    return joined([find_indices(opened.data, "Row"), *test])

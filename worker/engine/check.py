@@ -14,6 +14,7 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Attention,
     AveragePool1d,
     AveragePool2d,
     BatchNorm,
@@ -26,6 +27,7 @@ from gradloom.worker.engine.spec import (
     Dense,
     Dropout,
     Elu,
+    Embedding,
     ExponentialSchedule,
     Fault,
     GroupNorm,
@@ -38,14 +40,15 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     Lion,
     Loss,
+    Lstm,
     MaxPool1d,
     MaxPool2d,
-    Lstm,
     Model,
     OneCycleSchedule,
     Optimizer,
     Padding,
     Pool,
+    Positions,
     Reshape,
     Residual,
     RmsNorm,
@@ -55,6 +58,7 @@ from gradloom.worker.engine.spec import (
     Softmax,
     SoftmaxCrossEntropy,
     StepSchedule,
+    TransformerBlock,
 )
 from gradloom.worker.engine.wiring import wiring_faults
 
@@ -101,6 +105,8 @@ RATE = Range(
 POSITIVE = Range(0, open_low=True, too_low="give a positive number")
 AXIS = Range(-1, 2**31, too_low="give -1, or 1 and more")
 COUNT = Range(1, too_low="give at least 1")
+# float32 holds whole numbers exactly up to here.
+INDICES = Range(1, 1 << 24, too_low="give at least 1", too_high="the largest allowed is 16777216")
 NOT_NEGATIVE = Range()
 EXTENT = Range(1, 1024, too_low="give at least 1", too_high="the largest allowed is 1024")
 PADS = Range(0, 1024, too_high="the largest allowed is 1024")
@@ -142,6 +148,15 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     },
     Huber: {"delta": POSITIVE},
     GroupNorm: {"groups": COUNT, "epsilon": POSITIVE},
+    Embedding: {"size": INDICES, "width": UNITS, "padding_index": NOT_NEGATIVE},
+    Positions: {"length": UNITS},
+    Attention: {"heads": COUNT, "kv_heads": COUNT},
+    TransformerBlock: {
+        "heads": COUNT,
+        "kv_heads": COUNT,
+        "hidden": UNITS,
+        "dropout": _share("the share dropped"),
+    },
     BatchNorm: {
         "momentum": Range(0, 1, True, too_low=_MOMENTUM, too_high=_MOMENTUM),
         "epsilon": POSITIVE,

@@ -19,12 +19,13 @@ from gradloom.worker.engine.spec import (
     Huber,
     MeanAbsoluteError,
     MeanSquaredError,
+    Target,
 )
 
 D = TypeVar("D", MeanSquaredError, MeanAbsoluteError, Huber)
 
 
-def _scratch(outputs: int) -> tuple[Buffer, ...]:
+def _scratch(outputs: int, _target: Target) -> tuple[Buffer, ...]:
     """Two arrays like the output, and one of float64."""
     return Buffer((outputs,)), Buffer((outputs,)), Buffer((outputs,), np.float64)
 
@@ -123,9 +124,9 @@ def _binary_vjp(call: LossCall[BinaryCrossEntropy]) -> None:
     np.multiply(first_NJ, 1 / z_NJ.shape[1], out=matrix(call.output_gradient))
 
 
-def _binary_scratch(outputs: int) -> tuple[Buffer, ...]:
+def _binary_scratch(outputs: int, target: Target) -> tuple[Buffer, ...]:
     """Those of a distance, and two arrays of truth."""
-    return *_scratch(outputs), Buffer((outputs,), np.bool_), Buffer((outputs,), np.bool_)
+    return *_scratch(outputs, target), Buffer((outputs,), np.bool_), Buffer((outputs,), np.bool_)
 
 
 MEAN_SQUARED_ERROR: LossRule[MeanSquaredError] = LossRule(

@@ -36,7 +36,8 @@ def check_gradients(
 ) -> tuple[GradientError, ...]:
     """The error of every parameter and of the input, on random data, dropout masks fixed.
 
-    Of larger arrays most_elements are tried, chosen by the seed.
+    Of larger arrays most_elements are tried, chosen by the seed. Token numbers have no gradient:
+    an input that holds them is not tried.
     """
     plan = Plan(graph, rows, np.float64, input_gradient=True, operations=operations)
     fill_rows(plan, rows, seed)
@@ -56,6 +57,7 @@ def _checked_arrays(plan: Plan) -> list[tuple[str, Array, Array]]:
     data = [
         (node.path, values.reshape(-1), plan.input_gradient(plan.rows, place).reshape(-1).copy())
         for place, (node, values) in enumerate(inputs)
+        if not plan.graph.choices(place)
     ]
     parameters = [
         (parameter.name, plan.parameters[parameter.place], plan.gradient[parameter.place].copy())
@@ -65,13 +67,18 @@ def _checked_arrays(plan: Plan) -> list[tuple[str, Array, Array]]:
 
 
 def fill_rows(plan: Plan, rows: int, seed: int) -> None:
-    """Random data and answers; no number of the data is zero."""
+    """Random data and answers; no number of the data is zero but where it numbers tokens."""
     target, answers = Key(seed, CHECK, step=1, layer=1), plan.target(rows)
     for place, inputs in enumerate(plan.all_inputs(rows)):
         away = normal(Key(seed, CHECK, step=1, shard=place), inputs.size)
         inputs[...] = (away + np.copysign(0.1, away)).reshape(inputs.shape)
+        choices = plan.graph.choices(place)
+        if choices:
+            found = words(Key(seed, CHECK, step=1, shard=place), inputs.size) % np.uint64(choices)
+            inputs[...] = found.reshape(inputs.shape)
     if plan.graph.target.kind == "labels":
-        answers[...] = words(target, rows) % np.uint64(plan.graph.target.classes)
+        labels = words(target, answers.size) % np.uint64(plan.graph.target.classes)
+        answers[...] = labels.reshape(answers.shape)
     else:
         answers[...] = uniform(target, answers.size).reshape(answers.shape)
 

@@ -156,7 +156,8 @@ class _Lives:
         return places
 
     def _scratch_users(self) -> Iterator[tuple[Buffer, ...]]:
-        yield RULES[type(self._graph.loss)].scratch(size(self._graph.output_shape))
+        outputs = size(self._graph.output_shape)
+        yield RULES[type(self._graph.loss)].scratch(outputs, self._graph.target)
         for node in self._graph.nodes:
             if node.inputs:
                 yield self._rules(node).scratch(node.layer, self._graph.input_shapes(node))

@@ -42,6 +42,8 @@ def fits_target(rule: LossRule[Any], output: Shape, target: Target) -> bool:
 
 def describe_target(target: Target) -> str:
     """The target as the subject of a sentence."""
+    if target.kind == "labels" and target.shape:
+        return f"The data has {target.classes} classes at each of {text(target.shape)} positions"
     if target.kind == "labels":
         return f"The data has {target.classes} classes"
     if target.shape == ():

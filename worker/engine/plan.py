@@ -181,6 +181,5 @@ class Plan:
 
 
 def _target(graph: Graph, rows: int, dtype: Float) -> Array:
-    if graph.target.kind == "labels":
-        return np.zeros(rows, np.int64)
-    return np.zeros((rows, *graph.target.shape), dtype)
+    labels = graph.target.kind == "labels"
+    return np.zeros((rows, *graph.target.shape), np.int64 if labels else dtype)

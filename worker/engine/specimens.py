@@ -11,15 +11,19 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Attention,
     AveragePool1d,
     AveragePool2d,
     BatchNorm,
     BinaryCrossEntropy,
+    BlockActivation,
+    BlockNorm,
     Conv1d,
     Conv2d,
     Dense,
     Dropout,
     Elu,
+    Embedding,
     Flatten,
     Gelu,
     GeluApproximation,
@@ -40,6 +44,7 @@ from gradloom.worker.engine.spec import (
     MeanAbsoluteError,
     MeanSquaredError,
     Padding,
+    Positions,
     Relu,
     Residual,
     RmsNorm,
@@ -53,6 +58,7 @@ from gradloom.worker.engine.spec import (
     Softplus,
     Tanh,
     Target,
+    TransformerBlock,
     UpdateRule,
 )
 
@@ -103,6 +109,32 @@ SPECIMENS: Mapping[str, Specimen] = {
     "layer_norm": Specimen((LayerNorm(),)),
     "rms_norm": Specimen((RmsNorm(),)),
     "group_norm": Specimen((GroupNorm(2),)),
+    "embedding": Specimen((Embedding(5, 3), Embedding(5, 3, padding_index=1)), (VECTOR,), tokens=5),
+    "positions": Specimen((Positions(6), Positions(9)), (SEQUENCE,)),
+    "attention": Specimen(
+        (
+            Attention(2),
+            Attention(2, causal=True, bias=False),
+            Attention(4, kv_heads=2, causal=True, rotary=True),
+        ),
+        (SEQUENCE,),
+    ),
+    "transformer_block": Specimen(
+        (
+            TransformerBlock(2, causal=True),
+            TransformerBlock(
+                4,
+                kv_heads=1,
+                rotary=True,
+                hidden=12,
+                activation=BlockActivation.SILU,
+                norm=BlockNorm.RMS_NORM,
+                dropout=0.25,
+                bias=False,
+            ),
+        ),
+        (SEQUENCE,),
+    ),
     "conv1d": Specimen(
         (
             Conv1d(4, (3,), padding=Padding.SAME),

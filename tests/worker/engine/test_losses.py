@@ -13,7 +13,7 @@ from gradloom.worker.engine.graph import Graph, ModelError, build_graph
 from gradloom.worker.engine.losses import RULES
 from gradloom.worker.engine.metrics import STATISTICS, Statistics
 from gradloom.worker.engine.plan import Plan
-from gradloom.worker.engine.random import Key
+from gradloom.worker.engine.random import Key, normal, words
 from gradloom.worker.engine.spec import (
     LOSSES,
     BinaryCrossEntropy,
@@ -241,3 +241,36 @@ def test_the_gradient_of_cross_entropy_sums_to_nothing_in_every_row() -> None:
     plan.inputs(4)[...] = np.arange(12).reshape(4, 3)
     plan.value_and_grad(4, Key(0, 0))
     np.testing.assert_allclose(plan.input_gradient(4).sum(axis=1), np.zeros(4), atol=1e-6)
+
+
+def several(loss: Loss, rows: int, positions: Shape, seed: int) -> tuple[Plan, Plan]:
+    """The same labels, as positions of rows and as rows of their own."""
+    count = math.prod(positions)
+    plans = (
+        Plan(through(loss, Target("labels", 3, positions), (*positions, 3)), rows),
+        Plan(through(loss, Target("labels", 3), (3,)), rows * count),
+    )
+    logits = normal(Key(seed, 0), rows * count * 3)
+    labels = words(Key(seed, 1), rows * count) % np.uint64(3)
+    for plan in plans:
+        inputs, target = plan.inputs(plan.rows), plan.target(plan.rows)
+        inputs[...], target[...] = logits.reshape(inputs.shape), labels.reshape(target.shape)
+    return plans
+
+
+@pytest.mark.parametrize(
+    "loss", [loss for loss in CHECKED if isinstance(loss, SoftmaxCrossEntropy)], ids=str
+)
+@pytest.mark.parametrize("positions", [(1,), (4,), (2, 3)])
+def test_labels_at_positions_count_as_rows_do(loss: SoftmaxCrossEntropy, positions: Shape) -> None:
+    weights = (*loss.class_weights, 0.5)[:3] if loss.class_weights else ()
+    together, apart = several(replace(loss, class_weights=weights), 5, positions, 3)
+    assert together.evaluate(5) == apart.evaluate(apart.rows)
+
+
+@pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), SoftmaxCrossEntropy(0.3, 0, (0.5, 3.0))])
+def test_the_vjp_of_labels_at_positions_is_the_gradient(loss: Loss) -> None:
+    for shape in ((4, 2), (8,)):
+        graph = through(loss, Target("labels", 2, (4,)), shape)
+        (error,) = check_gradients(graph, rows=3)
+        assert error.relative_error < 1e-6

@@ -1,12 +1,6 @@
 """The table of operations that jobs run: compiled kernels where there are some, else the twins."""
 
 from gradloom.worker.engine.fusion import Fusions
-from gradloom.worker.engine.operations import OPERATIONS, Operations
-
-FAST: Operations = {**OPERATIONS}
-
-# Chains that a kernel computes at once, longer ones first.
-FUSIONS: Fusions = {}
 from gradloom.worker.engine.kernels.gru import GRU
 from gradloom.worker.engine.kernels.lstm import LSTM
 from gradloom.worker.engine.operations import OPERATIONS, Operations
@@ -16,3 +10,6 @@ FAST: Operations = {
     "lstm": LSTM,
     "gru": GRU,
 }
+
+# Chains that a kernel computes at once, longer ones first.
+FUSIONS: Fusions = {}
