@@ -53,4 +53,4 @@ def _state_vectors(rule: UpdateRule, shards: int) -> int:
 
 
 def _row_numbers(summary: Summary) -> int:
-    return size(summary.input_shape) + size(summary.target_shape)
+    return sum(map(size, summary.input_shapes)) + size(summary.target_shape)

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
-from gradloom.worker.assembly import target_of
+from gradloom.worker.assembly import inputs_of, target_of
 from gradloom.worker.data.batches import Bounds, block_bounds, most_rows, place, shard_bounds
 from gradloom.worker.data.preparation import Prepared
 from gradloom.worker.data.reader import Reader
@@ -14,6 +14,7 @@ from gradloom.worker.data.split import Rows, order
 from gradloom.worker.engine.fusion import fuse
 from gradloom.worker.engine.graph import build_graph
 from gradloom.worker.engine.joining import come_to_the_same, together
+from gradloom.worker.engine.kernels.losses import FAST_RULES
 from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
 from gradloom.worker.engine.optimizers import clip_elements, clip_scale, global_norm
@@ -73,7 +74,10 @@ class Replica:
         self._data = data
         self._clock = clock
         self._graph = build_graph(
-            learning.model, learning.loss, data.summary.input_shape, target_of(data.summary)
+            learning.model,
+            learning.loss,
+            inputs_of(learning.model, data.summary),
+            target_of(data.summary),
         )
         evaluated = max(data.summary.validation_rows, data.summary.test_rows)
         self._plan = Plan(
@@ -83,6 +87,7 @@ class Replica:
             ),
             registers=registers(task.shards),
             operations=FAST,
+            losses=FAST_RULES,
             clock=clock,
         )
         self._grouped: dict[tuple[int, int, int], tuple[Group, ...]] = {}
@@ -141,7 +146,7 @@ class Replica:
     def _fill(self, reader: Reader, rows: Rows) -> None:
         began = self._clock()
         if len(rows):
-            reader.fill(rows, self._plan.inputs(len(rows)), self._plan.target(len(rows)))
+            reader.fill(rows, self._plan.all_inputs(len(rows)), self._plan.target(len(rows)))
         self.seconds.add("data", self._clock() - began)
 
     def _order(self, epoch: int) -> Rows:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256
+from gradloom.worker.assembly import TARGET_KINDS, data_sha256, joins_inputs
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
@@ -104,7 +104,8 @@ def _data(task: Task) -> Prepared:
     learning = task.learning
     roots = Roots(tuple(Path(root) for root in task.roots))
     kind = TARGET_KINDS[type(learning.loss)]
-    data = prepare(task.data, roots, seed=learning.seed, kind=kind)
+    joined = joins_inputs(learning.model)
+    data = prepare(task.data, roots, seed=learning.seed, kind=kind, joined=joined)
     found = data_sha256(data.summary)
     if found != task.data_sha256:
         raise DataChanged(

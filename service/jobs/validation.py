@@ -25,7 +25,14 @@ from gradloom.service.jobs.ranges import (
 from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
 from gradloom.service.wire import model_sketch, spec_parts, spec_to_wire
 from gradloom.v1 import specs_pb2
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256, target_of, token_faults
+from gradloom.worker.assembly import (
+    TARGET_KINDS,
+    data_sha256,
+    inputs_of,
+    joins_inputs,
+    target_of,
+    token_faults,
+)
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Summary, inspect
@@ -59,6 +66,8 @@ class Checked:
 
     spec: JobSpec
     plan: Plan
+    graph: Graph
+    footprint: Footprint
     data_sha256: str
     spec_sha256: str
     warnings: tuple[SpecFault, ...] = ()
@@ -147,6 +156,8 @@ def _checked(spec: JobSpec, findings: Findings) -> Checked:
     return Checked(
         spec=spec,
         plan=_plan(spec, summary, graph, memory),
+        graph=graph,
+        footprint=memory,
         data_sha256=data_sha256(summary),
         spec_sha256=spec_sha256(spec),
         warnings=tuple(SpecFault(each.field, each.description) for each in summary.warnings),
@@ -211,7 +222,13 @@ def _look_at_data(findings: Findings, draft: Draft, roots: Roots) -> None:
         findings.add([SpecFault("data.target", _NO_TARGET)])
         return
     try:
-        findings.summary = inspect(draft.data, roots, seed=draft.seed or 0, kind=_kind(draft.loss))
+        findings.summary = inspect(
+            draft.data,
+            roots,
+            seed=draft.seed or 0,
+            kind=_kind(draft.loss),
+            joined=draft.model is not None and joins_inputs(draft.model),
+        )
     except DataError as error:
         findings.add(error.faults)
 
@@ -231,7 +248,7 @@ def _look_at_model(findings: Findings, draft: Draft) -> None:
     summary = findings.summary
     try:
         findings.graph = build_graph(
-            draft.model, draft.loss, summary.input_shape, target_of(summary)
+            draft.model, draft.loss, inputs_of(draft.model, summary), target_of(summary)
         )
     except ModelError as error:
         findings.add(error.faults)

@@ -22,7 +22,7 @@ from gradloom.worker.footprint import footprint
 
 SUMMARY = Summary(
     input_names=("images",),
-    input_shape=(64,),
+    input_shapes=((64,),),
     target_shape=(),
     classes=10,
     rows=2_000,

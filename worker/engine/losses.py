@@ -24,7 +24,9 @@ from gradloom.worker.engine.spec import (
 )
 
 # Any: each rule takes its own loss's description.
-RULES: Mapping[type[Loss], LossRule[Any]] = {
+Rules = Mapping[type[Loss], LossRule[Any]]
+
+RULES: Rules = {
     SoftmaxCrossEntropy: SOFTMAX_CROSS_ENTROPY,
     MeanSquaredError: MEAN_SQUARED_ERROR,
     BinaryCrossEntropy: BINARY_CROSS_ENTROPY,

@@ -50,6 +50,54 @@ NORMALIZE_UNIT: Normalize.ValueType  # 3
 """Each column to 0 to 1 over the training rows."""
 Global___Normalize: _TypeAlias = Normalize  # noqa: Y015
 
+class _Activation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActivationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Activation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTIVATION_UNSPECIFIED: _Activation.ValueType  # 0
+    """Not given: ACTIVATION_RELU."""
+    ACTIVATION_RELU: _Activation.ValueType  # 1
+    """max(x, 0)."""
+    ACTIVATION_GELU: _Activation.ValueType  # 2
+    """x Φ(x), by the error function."""
+    ACTIVATION_SILU: _Activation.ValueType  # 3
+    """x σ(x)."""
+    ACTIVATION_TANH: _Activation.ValueType  # 4
+    """Hyperbolic tangent."""
+    ACTIVATION_SIGMOID: _Activation.ValueType  # 5
+    """1 / (1 + exp(-x))."""
+    ACTIVATION_LEAKY_RELU: _Activation.ValueType  # 6
+    """x where positive, 0.01 x elsewhere."""
+    ACTIVATION_ELU: _Activation.ValueType  # 7
+    """x where positive, exp(x) - 1 elsewhere."""
+    ACTIVATION_SELU: _Activation.ValueType  # 8
+    """The scaled Elu."""
+
+class Activation(_Activation, metaclass=_ActivationEnumTypeWrapper):
+    """What stands between the layers of a preset."""
+
+ACTIVATION_UNSPECIFIED: Activation.ValueType  # 0
+"""Not given: ACTIVATION_RELU."""
+ACTIVATION_RELU: Activation.ValueType  # 1
+"""max(x, 0)."""
+ACTIVATION_GELU: Activation.ValueType  # 2
+"""x Φ(x), by the error function."""
+ACTIVATION_SILU: Activation.ValueType  # 3
+"""x σ(x)."""
+ACTIVATION_TANH: Activation.ValueType  # 4
+"""Hyperbolic tangent."""
+ACTIVATION_SIGMOID: Activation.ValueType  # 5
+"""1 / (1 + exp(-x))."""
+ACTIVATION_LEAKY_RELU: Activation.ValueType  # 6
+"""x where positive, 0.01 x elsewhere."""
+ACTIVATION_ELU: Activation.ValueType  # 7
+"""x where positive, exp(x) - 1 elsewhere."""
+ACTIVATION_SELU: Activation.ValueType  # 8
+"""The scaled Elu."""
+Global___Activation: _TypeAlias = Activation  # noqa: Y015
+
 class _Initializer:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -400,13 +448,20 @@ Global___DataSource: _TypeAlias = DataSource  # noqa: Y015
 
 @_typing.final
 class ModelSpec(_message.Message):
-    """A model: layers, each fed by the one before, or nodes that name what they read. Give one of both."""
+    """A model: layers, each fed by the one before, or nodes that name what they read, or a preset. Give
+    one of the three.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    MLP_FIELD_NUMBER: _builtins.int
+    LENET_FIELD_NUMBER: _builtins.int
+    RESNET_FIELD_NUMBER: _builtins.int
+    GPT_FIELD_NUMBER: _builtins.int
+    LSTM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """The layers in order. The last one's output goes into the loss."""
@@ -421,20 +476,260 @@ class ModelSpec(_message.Message):
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the nodes whose output goes into a loss. Required where there are nodes."""
 
+    @_builtins.property
+    def mlp(self) -> Global___Mlp:
+        """A multi-layer perceptron."""
+
+    @_builtins.property
+    def lenet(self) -> Global___LeNet:
+        """Two convolutions with pooling, three dense layers."""
+
+    @_builtins.property
+    def resnet(self) -> Global___ResNet:
+        """A residual network for small images."""
+
+    @_builtins.property
+    def gpt(self) -> Global___Gpt:
+        """A causal transformer over tokens."""
+
+    @_builtins.property
+    def lstm(self) -> Global___LstmNetwork:
+        """LSTM layers over a sequence."""
+
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
         nodes: _abc.Iterable[Global___ModelNode] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
+        mlp: Global___Mlp | None = ...,
+        lenet: Global___LeNet | None = ...,
+        resnet: Global___ResNet | None = ...,
+        gpt: Global___Gpt | None = ...,
+        lstm: Global___LstmNetwork | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "kind", b"kind", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "resnet", b"resnet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "kind", b"kind", "layers", b"layers", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs", "resnet", b"resnet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["mlp", "lenet", "resnet", "gpt", "lstm"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class LeNet(_message.Message):
+    """Two convolutions of 5×5 with max pooling and dense layers of 120 and 84 (LeCun et al., 1998), with
+    relu.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What rows are reshaped to first: height, width, channels. As they are where left out."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "nodes", b"nodes", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outputs", b"outputs", "shape", b"shape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+Global___LeNet: _TypeAlias = LeNet  # noqa: Y015
+
+@_typing.final
+class ResNet(_message.Message):
+    """A residual network for small images (He et al., 2016): a convolution, three stages of blocks, each
+    halving the image and doubling the channels, a mean over the image, a dense layer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    blocks: _builtins.int
+    """Blocks of two convolutions in each stage, 1 to 1,000. 2 where left out."""
+    width: _builtins.int
+    """Channels of the first stage. 16 where left out."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What rows are reshaped to first: height, width, channels. As they are where left out."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        blocks: _builtins.int | None = ...,
+        width: _builtins.int | None = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_blocks", b"_blocks", "_width", b"_width", "blocks", b"blocks", "width", b"width"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blocks", b"_blocks", "_width", b"_width", "blocks", b"blocks", "outputs", b"outputs", "shape", b"shape", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__blocks: _TypeAlias = _typing.Literal["blocks"]  # noqa: Y015
+    _WhichOneofArgType__blocks: _TypeAlias = _typing.Literal["_blocks", b"_blocks"]  # noqa: Y015
+    _WhichOneofReturnType__width: _TypeAlias = _typing.Literal["width"]  # noqa: Y015
+    _WhichOneofArgType__width: _TypeAlias = _typing.Literal["_width", b"_width"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__blocks) -> _WhichOneofReturnType__blocks | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__width) -> _WhichOneofReturnType__width | None: ...
+
+Global___ResNet: _TypeAlias = ResNet  # noqa: Y015
+
+@_typing.final
+class Gpt(_message.Message):
+    """A causal transformer that predicts the next token at every position (Radford et al., 2019):
+    embedding, trained positions, blocks, layer norm, a dense layer without bias.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOCABULARY_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    KV_HEADS_FIELD_NUMBER: _builtins.int
+    ROTARY_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    vocabulary: _builtins.int
+    """Required. How many tokens there are."""
+    context: _builtins.int
+    """Required. The most positions a row may have."""
+    layers: _builtins.int
+    """Required. Transformer blocks, 1 to 1,000."""
+    width: _builtins.int
+    """Required. Numbers a position, divisible by heads."""
+    heads: _builtins.int
+    """Required. Heads of each attention."""
+    kv_heads: _builtins.int
+    """Heads of keys and values, divides heads. As many as heads where left out."""
+    rotary: _builtins.bool
+    """Turns queries and keys by their position instead of trained positions."""
+    dropout: _builtins.float
+    """The share dropped after the embedding and at the end of both branches of a block. 0 where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        vocabulary: _builtins.int = ...,
+        context: _builtins.int = ...,
+        layers: _builtins.int = ...,
+        width: _builtins.int = ...,
+        heads: _builtins.int = ...,
+        kv_heads: _builtins.int | None = ...,
+        rotary: _builtins.bool = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads", "kv_heads", b"kv_heads"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads", "context", b"context", "dropout", b"dropout", "heads", b"heads", "kv_heads", b"kv_heads", "layers", b"layers", "rotary", b"rotary", "vocabulary", b"vocabulary", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__kv_heads: _TypeAlias = _typing.Literal["kv_heads"]  # noqa: Y015
+    _WhichOneofArgType__kv_heads: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads) -> _WhichOneofReturnType__kv_heads | None: ...
+
+Global___Gpt: _TypeAlias = Gpt  # noqa: Y015
+
+@_typing.final
+class LstmNetwork(_message.Message):
+    """LSTM layers over the steps of rows (T, C), and a dense layer on the last step's state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    units: _builtins.int
+    """Required. Width of the state."""
+    layers: _builtins.int
+    """LSTM layers, 1 to 1,000. 1 where left out."""
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads from the last step to the first."""
+    return_sequences: _builtins.bool
+    """Puts out an answer at every step instead of one after the last."""
+    dropout: _builtins.float
+    """The share dropped after each LSTM layer. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        units: _builtins.int = ...,
+        layers: _builtins.int | None = ...,
+        bidirectional: _builtins.bool = ...,
+        return_sequences: _builtins.bool = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_layers", b"_layers", "layers", b"layers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_layers", b"_layers", "bidirectional", b"bidirectional", "dropout", b"dropout", "layers", b"layers", "outputs", b"outputs", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__layers: _TypeAlias = _typing.Literal["layers"]  # noqa: Y015
+    _WhichOneofArgType__layers: _TypeAlias = _typing.Literal["_layers", b"_layers"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__layers) -> _WhichOneofReturnType__layers | None: ...
+
+Global___LstmNetwork: _TypeAlias = LstmNetwork  # noqa: Y015
+
+@_typing.final
+class Mlp(_message.Message):
+    """A multi-layer perceptron: flatten, then for each hidden layer dense, activation and dropout,
+    then a dense layer of outputs.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    activation: Global___Activation.ValueType
+    """What follows each hidden layer. ACTIVATION_RELU where left out."""
+    dropout: _builtins.float
+    """The share dropped after each activation, from 0 up to but not 1. 0 where left out."""
+    @_builtins.property
+    def hidden(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Widths of the hidden layers, in order. None where left out: a linear model."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        hidden: _abc.Iterable[_builtins.int] | None = ...,
+        activation: Global___Activation.ValueType = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "dropout", b"dropout", "hidden", b"hidden", "outputs", b"outputs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mlp: _TypeAlias = Mlp  # noqa: Y015
 
 @_typing.final
 class ModelNode(_message.Message):
@@ -883,18 +1178,26 @@ class Residual(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
+    SHORTCUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """Required. The inner layers."""
+
+    @_builtins.property
+    def shortcut(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
+        """Layers between the input and the sum, where the inner layers change the shape. The input
+        itself where left out.
+        """
 
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
+        shortcut: _abc.Iterable[Global___Layer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "shortcut", b"shortcut"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

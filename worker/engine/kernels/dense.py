@@ -6,10 +6,9 @@ M stands for rows times all axes but the last, K for inputs, U for units.
 # Capital letters in names are axes.
 # ruff: noqa: N803, N806
 
+import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -142,8 +141,24 @@ def _gelu(layer: Fused) -> Product:
     return activations.gelu_tanh_of_product if by_tanh else activations.gelu_of_product
 
 
-DENSE_ADD: Operation[Any] = replace(
-    DENSE, forward=_add, vjp=_add_vjp, flops=_flops, shape=_shape, weights=_weights
+def _add_vjp_parameters(call: Call[Fused]) -> None:
+    dy_MU = _matrix(call.output_gradient)
+    dw_UK, *bias_gradient = call.parameter_gradients
+    np.matmul(dy_MU.T, _matrix(call.inputs[0]), out=dw_UK)
+    for db_U in bias_gradient:
+        np.add.reduce(dy_MU, axis=0, out=db_U)
+
+
+DENSE_ADD: Operation[Fused] = Operation(
+    forward=_add,
+    vjp=_add_vjp,
+    vjp_parameters=_add_vjp_parameters,
+    flops=_flops,
+    shape=_shape,
+    weights=_weights,
+    keeps=("input",),
+    rowwise=True,
+    arity=(2, sys.maxsize),
 )
 DENSE_RELU = _activated(lambda _layer: activations.relu_of_product)
 DENSE_TANH = _activated(lambda _layer: activations.tanh_of_product)
