@@ -6,7 +6,7 @@ from typing import cast
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from gradloom.worker.engine.spec import LAYERS, LOSSES, OPTIMIZERS, SCHEDULES
+from gradloom.worker.engine.spec import LAYERS, LOSSES, OPTIMIZERS, PRESETS, SCHEDULES
 
 # The oneof of a message that names one of several kinds, and the words of each such message.
 ONEOF = "kind"
@@ -15,6 +15,7 @@ KINDS: dict[str, Mapping[str, type]] = {
     "LossSpec": LOSSES,
     "OptimizerSpec": OPTIMIZERS,
     "ScheduleSpec": SCHEDULES,
+    "ModelSpec": PRESETS,
 }
 
 # What is said where a required message or kind is missing, by the name of the field.

@@ -68,7 +68,9 @@ def model_sketch(message: specs_pb2.ModelSpec) -> Model:
 
 def _sketched(layers: Iterable[Layer | None]) -> tuple[Layer, ...]:
     return tuple(
-        Residual(_sketched(layer.layers)) if isinstance(layer, Residual) else layer or Relu()
+        Residual(_sketched(layer.layers), _sketched(layer.shortcut))
+        if isinstance(layer, Residual)
+        else layer or Relu()
         for layer in layers
     )
 

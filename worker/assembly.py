@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from gradloom.worker.data.indices import Indices
 from gradloom.worker.data.preparation import Summary
 from gradloom.worker.data.target import TargetKind
-from gradloom.worker.engine.graph import Graph, Node
+from gradloom.worker.engine.graph import Graph, InputShapes, Node
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Fault,
@@ -15,6 +15,7 @@ from gradloom.worker.engine.spec import (
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
+    Model,
     SoftmaxCrossEntropy,
     Target,
 )
@@ -28,6 +29,19 @@ TARGET_KINDS: dict[type[Loss], TargetKind] = {
     Huber: TargetKind.NUMBERS,
     KlDivergence: TargetKind.DISTRIBUTION,
 }
+
+
+def joins_inputs(model: Model) -> bool:
+    """Whether the data's arrays go into the model as one; into one of nodes they go by name."""
+    return not model.nodes
+
+
+def inputs_of(model: Model, summary: Summary) -> InputShapes:
+    """The shape of a row that goes into a model, or its inputs' shapes by their names."""
+    if joins_inputs(model):
+        (joined,) = summary.input_shapes
+        return joined
+    return dict(zip(summary.input_names, summary.input_shapes, strict=True))
 
 
 def target_of(summary: Summary) -> Target:
@@ -46,13 +60,17 @@ def data_sha256(summary: Summary) -> str:
 def token_faults(graph: Graph, summary: Summary) -> tuple[Fault, ...]:
     """Numbers of the data that are no entry of the embedding that reads them."""
     readers = [node for node in graph.nodes if node.operation == "embedding"]
-    return tuple(fault for node in readers for fault in _embedding_faults(node, summary.indices))
+    if readers and summary.indices is None:
+        return (Fault("data.normalize", _SCALED),)
+    return tuple(
+        fault
+        for node in readers
+        # The graph's first nodes are the data's inputs.
+        for fault in _embedding_faults(node, (summary.indices or ())[node.inputs[0]])
+    )
 
 
-def _embedding_faults(node: Node, indices: Indices | None) -> Iterator[Fault]:
-    if indices is None:
-        yield Fault("data.normalize", _SCALED)
-        return
+def _embedding_faults(node: Node, indices: Indices) -> Iterator[Fault]:
     (size, _), largest, odd = node.parameters[0].shape, indices.largest, indices.odd
     if odd is not None:
         sentence = f"{odd.row} holds {odd.value:g}: an embedding reads whole numbers from 0."

@@ -21,7 +21,8 @@ _HEADER_LIMIT = 1 << 20
 class Task:
     """All a worker needs to compute any shard of a job.
 
-    shards is the number of virtual shards of a batch, roots the folders data may be read from.
+    batch_size are the rows of an update, shards the virtual shards of it, roots the folders data
+    may be read from. All learning rates are multiplied by rate_factor.
     """
 
     learning: Learning
@@ -30,6 +31,7 @@ class Task:
     roots: tuple[str, ...]
     batch_size: int
     shards: int
+    rate_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,12 @@ class Snapshot:
     metadata: tuple[tuple[str, str], ...] = ()
 
 
-Work = Compute | Evaluate | Snapshot
+@dataclass(frozen=True, slots=True)
+class Locate:
+    """Where the step stood at, which was skipped, first came to a number that is not finite."""
+
+
+Work = Compute | Evaluate | Snapshot | Locate
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,8 @@ class Order:
     """Stand at a step, then do a piece of work and answer under the round's number.
 
     state, where given, is a snapshot to begin from. roots are the answers to the Compute orders
-    that lead from step - 1 to step; a worker that already stands at step ignores them.
+    that lead from step - 1 to step; a worker that already stands at step ignores them. measured
+    are the newest validation losses with their steps.
     """
 
     round: int
@@ -80,6 +88,7 @@ class Order:
     work: Work
     state: bytes | None = None
     roots: tuple[bytes, ...] = ()
+    measured: tuple[tuple[int, float], ...] = ()
 
 
 class AnswerKind(StrEnum):

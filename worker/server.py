@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256
+from gradloom.worker.assembly import TARGET_KINDS, data_sha256, joins_inputs
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
@@ -20,6 +20,7 @@ from gradloom.worker.messages import (
     Compute,
     Content,
     Evaluate,
+    Locate,
     Order,
     Snapshot,
     Task,
@@ -84,10 +85,12 @@ class Server:
         if order.state is not None:
             replica.state.restore(order.state)
         commit = None
+        replica.heed(order.measured)
         if replica.state.step == order.step - 1:
             answers = [decode(root) for root in order.roots]
             parts = [unpacked(answer.facts.get("roots"), answer.body) for answer in answers]
             commit = asdict(replica.advance(parts))
+            replica.heed(order.measured)
         if replica.state.step != order.step:
             raise RuntimeError(f"stands at step {replica.state.step}, not {order.step}")
         return commit
@@ -104,7 +107,8 @@ def _data(task: Task) -> Prepared:
     learning = task.learning
     roots = Roots(tuple(Path(root) for root in task.roots))
     kind = TARGET_KINDS[type(learning.loss)]
-    data = prepare(task.data, roots, seed=learning.seed, kind=kind)
+    joined = joins_inputs(learning.model)
+    data = prepare(task.data, roots, seed=learning.seed, kind=kind, joined=joined)
     found = data_sha256(data.summary)
     if found != task.data_sha256:
         raise DataChanged(
@@ -123,6 +127,8 @@ def _done(replica: Replica, work: Work) -> tuple[dict[str, object], bytes]:
             return _evaluate(replica, work)
         case Snapshot():
             return _snapshot(replica, work)
+        case Locate():
+            return _locate(replica)
 
 
 def _compute(replica: Replica, work: Compute) -> tuple[dict[str, object], bytes]:
@@ -135,10 +141,15 @@ def _evaluate(replica: Replica, work: Evaluate) -> tuple[dict[str, object], byte
     return {"statistics": [(n.level, n.place, values) for n, values in nodes.items()]}, b""
 
 
+def _locate(replica: Replica) -> tuple[dict[str, object], bytes]:
+    found = replica.locate()
+    return {"location": asdict(found) if found else None}, b""
+
+
 def _snapshot(replica: Replica, work: Snapshot) -> tuple[dict[str, object], bytes]:
     metadata = dict(work.metadata)
     if work.content is Content.STATE:
-        return {}, replica.state.snapshot(metadata)
+        return {"is_finite": replica.state.is_finite}, replica.state.snapshot(metadata)
     return {"weights_sha256": replica.state.weights_sha256()}, replica.state.model(metadata)
 
 

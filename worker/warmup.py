@@ -32,6 +32,7 @@ from gradloom.worker.engine.spec import (
     Optimizer,
     SoftmaxCrossEntropy,
     Target,
+    WeightAverage,
 )
 from gradloom.worker.engine.specimens import LOSS_SPECIMENS, OPTIMIZER_SPECIMENS, SPECIMENS, VECTOR
 from gradloom.worker.messages import (
@@ -98,7 +99,7 @@ def _of_losses() -> Iterator[Trial]:
 def _of_optimizers() -> Iterator[Trial]:
     for word, kinds in OPTIMIZER_SPECIMENS.items():
         for kind in kinds:
-            optimizer = Optimizer(kind, clip_norm=1.0, clip_value=1.0)
+            optimizer = Optimizer(kind, clip_norm=1.0, clip_value=1.0, average=WeightAverage())
             yield Trial(word, (Dense(_CLASSES),), optimizer=optimizer)
 
 

@@ -120,6 +120,7 @@ class Receipt:
     selftest_sha256: str = ""
     weights_sha256: str = ""
     model_path: str = ""
+    roll_backs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

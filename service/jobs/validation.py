@@ -25,7 +25,14 @@ from gradloom.service.jobs.ranges import (
 from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
 from gradloom.service.wire import model_sketch, spec_parts, spec_to_wire
 from gradloom.v1 import specs_pb2
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256, target_of, token_faults
+from gradloom.worker.assembly import (
+    TARGET_KINDS,
+    data_sha256,
+    inputs_of,
+    joins_inputs,
+    target_of,
+    token_faults,
+)
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Summary, inspect
@@ -42,6 +49,7 @@ from gradloom.worker.engine.spec import (
     MeanSquaredError,
     Model,
     Optimizer,
+    ReduceOnPlateauSchedule,
     Schedule,
 )
 from gradloom.worker.footprint import Footprint, footprint
@@ -59,6 +67,8 @@ class Checked:
 
     spec: JobSpec
     plan: Plan
+    graph: Graph
+    footprint: Footprint
     data_sha256: str
     spec_sha256: str
     warnings: tuple[SpecFault, ...] = ()
@@ -128,12 +138,18 @@ def spec_sha256(spec: JobSpec) -> str:
         spec,
         name="",
         data=replace(spec.data, path="", files=_names(spec.data), test=None),
-        training=replace(spec.training, shards=shards_of(spec.training)),
+        training=_deciding(spec.training),
         resources=Resources(),
         checkpoints=Checkpoints(),
     )
     canonical = json.dumps(json_form(spec_to_wire(deciding)), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _deciding(training: Training) -> Training:
+    """The training by what it comes to: accumulated batches are one large one."""
+    shards = shards_of(training)
+    return replace(training, batch_size=training.update_rows, shards=shards, accumulation_steps=1)
 
 
 def _names(data: DataSpec) -> tuple[tuple[str, str], ...]:
@@ -147,6 +163,8 @@ def _checked(spec: JobSpec, findings: Findings) -> Checked:
     return Checked(
         spec=spec,
         plan=_plan(spec, summary, graph, memory),
+        graph=graph,
+        footprint=memory,
         data_sha256=data_sha256(summary),
         spec_sha256=spec_sha256(spec),
         warnings=tuple(SpecFault(each.field, each.description) for each in summary.warnings),
@@ -211,7 +229,13 @@ def _look_at_data(findings: Findings, draft: Draft, roots: Roots) -> None:
         findings.add([SpecFault("data.target", _NO_TARGET)])
         return
     try:
-        findings.summary = inspect(draft.data, roots, seed=draft.seed or 0, kind=_kind(draft.loss))
+        findings.summary = inspect(
+            draft.data,
+            roots,
+            seed=draft.seed or 0,
+            kind=_kind(draft.loss),
+            joined=draft.model is not None and joins_inputs(draft.model),
+        )
     except DataError as error:
         findings.add(error.faults)
 
@@ -231,7 +255,7 @@ def _look_at_model(findings: Findings, draft: Draft) -> None:
     summary = findings.summary
     try:
         findings.graph = build_graph(
-            draft.model, draft.loss, summary.input_shape, target_of(summary)
+            draft.model, draft.loss, inputs_of(draft.model, summary), target_of(summary)
         )
     except ModelError as error:
         findings.add(error.faults)
@@ -247,6 +271,15 @@ def _look_at_training(findings: Findings, draft: Draft) -> None:
     if draft.schedule is not None:
         sound = None if found else training
         findings.add(check_schedule(draft.schedule, _steps(sound, rows)))
+        findings.add(_plateau_faults(draft.schedule, findings.summary))
+
+
+def _plateau_faults(schedule: Schedule, summary: Summary | None) -> Iterator[SpecFault]:
+    """A schedule that looks at the validation loss where there is none."""
+    needs = isinstance(schedule, ReduceOnPlateauSchedule)
+    if needs and summary is not None and not summary.validation_rows:
+        sentence = "It looks at the validation loss: set data.validation_fraction, such as 0.1."
+        yield SpecFault("schedule.reduce_on_plateau", sentence)
 
 
 def _steps(training: Training | None, rows: int | None) -> int:
@@ -271,9 +304,9 @@ def _look_at_size(findings: Findings, draft: Draft) -> None:
         return
     findings.footprint = footprint(
         graph,
-        optimizer.kind,
+        optimizer,
         summary,
-        batch_size=training.batch_size,
+        batch_size=training.update_rows,
         shards=shards_of(training),
     )
     if findings.footprint.total > limits.WORKER_BYTES:

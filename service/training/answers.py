@@ -1,6 +1,5 @@
 """What workers' answers say, read with care: numbers out of JSON, sums in the tree's order."""
 
-import math
 from collections.abc import Iterable, Mapping
 
 from gradloom.service.training.progress import StepReport
@@ -22,12 +21,36 @@ def step_report(answer: Answer) -> StepReport | None:
         gradient_norm=number(commit, "gradient_norm"),
         seconds={"update": number(commit, "seconds")},
         metrics=_numbers(commit, "metrics"),
+        skipped=int(number(commit, "skipped")),
     )
 
 
-def is_finite(report: StepReport) -> bool:
-    """Whether neither loss nor gradient is infinite or not a number."""
-    return math.isfinite(report.loss) and math.isfinite(report.gradient_norm)
+def location(answer: Answer) -> str:
+    """Where a step that is not finite was first so, as a sentence. Raises BadAnswer."""
+    found = answer.facts.get("location")
+    if found is None:
+        return "Every shard alone is finite: only their sum or the update is not."
+    if not isinstance(found, dict):
+        raise BadAnswer("a worker's answer has no location")
+    shard, first, last, count = (int(number(found, name)) for name in _WHERE)
+    rows = found.get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, int) for row in rows):
+        raise BadAnswer("a worker's answer has no rows")
+    layer = f"{found.get('path')}, {found.get('what')}"
+    place = f"shard {shard} (rows {first} to {last} of the batch)"
+    return f"First so: {layer}, in {place}{_named(rows, count)}."
+
+
+_WHERE = ("shard", "first_row", "last_row", "row_count")
+
+
+def _named(rows: list[int], count: int) -> str:
+    """The rows of the data, and how many there are that are not named."""
+    if not rows:
+        return ""
+    names = ", ".join(map(str, rows))
+    more = f" and {count - len(rows)} more" if count > len(rows) else ""
+    return f", row{'' if count == 1 else 's'} {names}{more} of the data"
 
 
 def seconds(answer: Answer) -> dict[str, float]:

@@ -17,6 +17,7 @@ from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.events import End, Report
 from gradloom.service.training.progress import StepReport
 from gradloom.service.training.surroundings import Surroundings
+from gradloom.service.training.task import rate_factor
 
 
 class Journal:
@@ -71,6 +72,14 @@ class Journal:
             receipt=replace(self.job.receipt, model_path=model_path, weights_sha256=weights_sha256)
         )
 
+    def rolled_back(self, step: int, why: str) -> str:
+        """The job goes on from this step with a lower rate, says the sentence that comes out."""
+        self._change(receipt=replace(self.job.receipt, roll_backs=self.job.receipt.roll_backs + 1))
+        message = f"{why} Back to step {step} with learning rates × {rate_factor(self.job):g}."
+        incident = IncidentHappened(Reason.ROLLED_BACK, message, step=step)
+        self.job = self._store.record(self.job.name, incident)
+        return message
+
     def _change(self, **fields: object) -> None:
         # replace() checks the names; the values' types are those of the callers above.
         self.job = self._store.update(
@@ -97,7 +106,7 @@ class Journal:
             self._metrics.worker_restarted(self.job)
 
     def incident(self, report: Report, node: str) -> None:
-        """A worker failed and was dealt with."""
+        """Something went wrong and was dealt with."""
         incident = IncidentHappened(report.reason, report.message, report.worker, node, report.step)
         self.job = self._store.record(self.job.name, incident)
         self._metrics.worker_lost(self.job, report.reason)

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import structlog
 
@@ -9,7 +10,7 @@ from gradloom.service.errors import QuotaExceeded, Unavailable
 from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent
 from gradloom.service.jobs.job import Assignment
 from gradloom.service.jobs.states import Reason, State
-from gradloom.service.training.answers import is_finite, seconds, step_report, total
+from gradloom.service.training.answers import location, seconds, step_report, total
 from gradloom.service.training.checkpoints import Identity
 from gradloom.service.training.coordinator import Coordinator
 from gradloom.service.training.events import (
@@ -23,9 +24,10 @@ from gradloom.service.training.events import (
     Event,
     KeepModel,
     KeepSnapshot,
-    LossNotFinite,
+    Located,
     MarkRunning,
     Measured,
+    NotFinite,
     Report,
     Send,
     StartWorker,
@@ -83,6 +85,8 @@ def _run_to_the_end(journal: Journal, around: Surroundings, wishes: Wishes) -> N
         if end.state is not None:
             journal.move(end.state, end.reason, end.message)
             return
+        if end.reason is Reason.ROLLED_BACK:
+            end = attempt.roll_back(end)
         if wishes.drain.is_set():
             return
         journal.move(State.RECOVERING, end.reason, end.message)
@@ -118,13 +122,14 @@ class Run:
         )
         self._rounds = Rounds()
         self._snapshot: bytes | None = None
+        self._measurements: tuple[tuple[int, float], ...] = ()
         self._hosts: dict[int, tuple[str, int]] = {}
         self._deadlines: dict[int, float] = {}
         self._losses = 0
         self._reported_step = self._start_step
         self._checkpoint_time = around.monotonic()
         self._progress = ProgressLog(
-            plan_of(job), job.spec.training.batch_size, self._start_step, around.monotonic()
+            plan_of(job), job.spec.training.update_rows, self._start_step, around.monotonic()
         )
         self._end: End | None = None
 
@@ -140,6 +145,14 @@ class Run:
             self._group.close()
         self._journal.attempt_ends(self._end)
         return self._end
+
+    def roll_back(self, end: End) -> End:
+        """Has the next run begin at the end of an epoch with a lower rate; the end says so.
+
+        In this order: cut off in between, the same run comes to the same end once more.
+        """
+        step = self._keeper.go_back()
+        return replace(end, message=self._journal.rolled_back(step, end.message))
 
     def _handle(self, event: Event) -> None:
         for command in self.coordinator.handle(event):
@@ -187,16 +200,26 @@ class Run:
         self._rounds.add(worker, answer, encoded, spent)
         if report is not None and report.step > self._reported_step:
             yield from self._committed(report)
-        yield WorkerAnswered(worker, answer.round)
+        yield from self._done(worker, answer)
+
+    def _done(self, worker: int, answer: Answer) -> Iterator[Event]:
+        if "location" not in answer.facts:
+            yield WorkerAnswered(worker, answer.round)
+            return
+        try:
+            yield Located(worker, answer.round, location(answer))
+        except BadAnswer as error:
+            yield self._failed(worker, Reason.WORKER_ERROR, str(error))
 
     def _committed(self, report: StepReport) -> Iterator[Event]:
         self._reported_step = report.step
-        if is_finite(report):
-            report = report.with_seconds(self._rounds.step_seconds)
-            self._progress.committed(report)
-            self._journal.committed(report)
-        else:
-            yield LossNotFinite(report.step, _not_finite(report))
+        if report.skipped:
+            self._progress.skipped(report.step)
+            yield NotFinite(report.step, report.skipped, _not_finite(report))
+            return
+        report = report.with_seconds(self._rounds.step_seconds)
+        self._progress.committed(report)
+        self._journal.committed(report)
 
     def _failed(self, worker: int, reason: Reason, message: str) -> Event:
         self._deadlines.pop(worker, None)
@@ -256,6 +279,7 @@ class Run:
                 self._labelled(send.work),
                 state=self._snapshot if send.load else None,
                 roots=self._rounds.roots if send.advance else (),
+                measured=self._measurements,
             ),
         )
 
@@ -278,12 +302,15 @@ class Run:
         rows = plan.validation_rows if split == "validation" else plan.test_rows
         statistics = total(self._rounds.answers, len(block_bounds(rows)))
         values = summarize(self._journal.job.spec.loss, statistics)
+        if split == "validation":
+            # A worker one step behind the newest may have to hear of the one before, too.
+            self._measurements = (*self._measurements[-1:], (step, values["loss"]))
         self._journal.measured(self._progress.measured(split, step, values))
 
     def _keep_snapshot(self, step: int, save: bool) -> None:
         body = self._rounds.answers[0].body
         self._snapshot = bytes(body)
-        if save:
+        if save and self._rounds.answers[0].facts.get("is_finite"):
             self._keeper.save(step, body)
 
     def _finish(self, end: End) -> None:

@@ -73,7 +73,6 @@ NUMBERS = {
     int | None: st.none() | INT32,
     tuple[int, ...]: st.lists(INT32, **SEVERAL).map(tuple),
     tuple[float, ...]: st.lists(NUMBER, **SEVERAL).map(tuple),
-    tuple[int, ...]: st.lists(INT32, **SEVERAL).map(tuple),
 }
 PLAIN_LAYERS = st.one_of(
     *(
@@ -91,7 +90,9 @@ def tuples(values: st.SearchStrategy) -> st.SearchStrategy:
 
 
 LAYERS = st.recursive(
-    PLAIN_LAYERS, lambda inner: st.builds(engine.Residual, layers=tuples(inner)), max_leaves=6
+    PLAIN_LAYERS,
+    lambda inner: st.builds(engine.Residual, layers=tuples(inner), shortcut=tuples(inner)),
+    max_leaves=6,
 )
 
 
@@ -101,7 +102,10 @@ NODES = st.builds(engine.ModelNode, name=TEXT, inputs=tuples(TEXT), layers=tuple
 def one_of(words: dict[str, type]) -> st.SearchStrategy:
     return st.one_of(
         *(
-            st.builds(kind, **{name: NUMBERS[t] for name, t in mapping.hints(kind).items()})
+            st.builds(
+                kind,
+                **{name: NUMBERS[t] for name, t in mapping.hints(kind).items() if t in NUMBERS},
+            )
             for kind in words.values()
         )
     )

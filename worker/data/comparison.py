@@ -15,9 +15,10 @@ def comparison_faults(
     """Differing shapes of a row, and labels that training has not; the spec has a test source."""
     source = spec.test or DataSource()
     faults = []
-    if data.input_shape != test.input_shape:
-        field = file_field(source, data.names[0], TEST)
-        faults.append(Fault(field, _unlike("inputs", test.input_shape, data.input_shape)))
+    for one, other in zip(data.inputs, test.inputs, strict=True):
+        if one.shape != other.shape:
+            field = file_field(source, one.names[0], TEST)
+            faults.append(Fault(field, _unlike("inputs", other.shape, one.shape)))
     field = file_field(source, spec.target, TEST)
     if data.target_shape != test.target_shape:
         faults.append(Fault(field, _unlike("target", test.target_shape, data.target_shape)))

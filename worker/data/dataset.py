@@ -22,19 +22,38 @@ TEST = "data.test"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Dataset:
-    """Rows of inputs and target, in the order of the file.
+class Input:
+    """Arrays that go into a model as one: blocks of shape (rows, …), joined along the last axis.
 
-    blocks are the inputs, of shape (rows, …), to be joined along the last axis; neighbours of one
-    number a row share a block. widths are the lengths of the named inputs along that axis.
-    target is as target_rows makes it, sha256 that of open_source.
+    Neighbours of one number a row share a block. widths are the lengths of the named arrays along
+    that axis.
     """
 
     names: tuple[str, ...]
     widths: tuple[int, ...]
     blocks: tuple[Array, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return (*self.blocks[0].shape[1:-1], sum(self.widths))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Rows of inputs and target, in the order of the file.
+
+    target is as target_rows makes it, sha256 that of open_source.
+    """
+
+    inputs: tuple[Input, ...]
     target: Array
     sha256: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arrays that are read, less the target."""
+        return tuple(name for each in self.inputs for name in each.names)
 
     @property
     def rows(self) -> int:
@@ -42,9 +61,9 @@ class Dataset:
         return len(self.target)
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one row of the joined inputs."""
-        return (*self.blocks[0].shape[1:-1], sum(self.widths))
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of one row of each input."""
+        return tuple(each.shape for each in self.inputs)
 
     @property
     def target_shape(self) -> tuple[int, ...]:
@@ -98,11 +117,18 @@ def input_field(spec: DataSpec, position: int) -> str:
 
 
 def open_dataset(
-    spec: DataSpec, source: DataSource, roots: Roots, kind: TargetKind, within: str = TRAINING
+    spec: DataSpec,
+    source: DataSource,
+    roots: Roots,
+    kind: TargetKind,
+    within: str = TRAINING,
+    *,
+    joined: bool = True,
 ) -> Dataset:
     """Open a source and read what the spec names from it; within is TRAINING or TEST.
 
-    Inputs left out are all arrays but the target, in the order of the container's names.
+    Inputs left out are all arrays but the target, in the order of the container's names. They are
+    joined into one, or each is an input of its own.
     Raises DataError with every fault.
     """
     container, sha256 = open_source(source, roots, within)
@@ -115,12 +141,21 @@ def open_dataset(
         for part in reading.part(name, input_field(spec, position), _as_it_is)
     ]
     target = reading.part(spec.target, "data.target", lambda array: target_rows(array, kind))
-    faults = reading.faults + length_faults(inputs + target) + join_faults(inputs)
+    faults = reading.faults + length_faults(inputs + target)
+    if joined:
+        faults += join_faults(inputs)
     if faults:
         raise DataError(tuple(faults))
-    widths = tuple(part.row_shape[-1] for part in inputs)
-    blocks = _blocks([part.array for part in inputs])
-    return Dataset(names, widths, blocks, target[0].array, sha256)
+    groups = [inputs] if joined else [[part] for part in inputs]
+    return Dataset(tuple(map(_input, groups)), target[0].array, sha256)
+
+
+def _input(parts: list[Part]) -> Input:
+    return Input(
+        names=tuple(part.name for part in parts),
+        widths=tuple(part.row_shape[-1] for part in parts),
+        blocks=_blocks([part.array for part in parts]),
+    )
 
 
 def _as_it_is(array: Array) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradloom.worker.data.container import Array
-from gradloom.worker.data.dataset import Dataset
+from gradloom.worker.data.dataset import Input
 
 BLOCK_ROWS = 4_096
 
@@ -27,9 +27,9 @@ class Indices:
     odd: Found | None
 
 
-def find_indices(dataset: Dataset, noun: str) -> Indices:
-    """What the inputs of a dataset hold; noun is what a row is called."""
-    return joined([_of_block(block, noun) for block in dataset.blocks])
+def find_indices(source: Input, noun: str) -> Indices:
+    """What an input holds; noun is what a row is called."""
+    return joined([_of_block(block, noun) for block in source.blocks])
 
 
 def joined(parts: Sequence[Indices]) -> Indices:

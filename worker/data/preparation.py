@@ -26,12 +26,13 @@ from gradloom.worker.engine.spec import Fault
 class Summary:
     """What there is to learn from; classes only of labels, test_sha256 only of test rows.
 
-    Shapes are those of one row. indices says whether unscaled inputs can number tokens. Warnings
+    Shapes are those of one row: one of all inputs joined, or one for each of their names. indices
+    say whether unscaled inputs can number tokens, one for each shape. Warnings
     are faults one can train with.
     """
 
     input_names: tuple[str, ...]
-    input_shape: tuple[int, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
     target_shape: tuple[int, ...]
     classes: int | None
     rows: int
@@ -41,17 +42,20 @@ class Summary:
     sha256: str
     test_sha256: str | None
     warnings: tuple[Fault, ...]
-    indices: Indices | None = None
+    indices: tuple[Indices, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """Readers of the training, validation and test rows, and what they are made from."""
+    """Readers of the training, validation and test rows, and what they are made from.
+
+    There is a scaling for each input.
+    """
 
     training: Reader
     validation: Reader
     test: Reader | None
-    scaling: Scaling
+    scalings: tuple[Scaling, ...]
     summary: Summary
 
 
@@ -68,31 +72,37 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of the data, and where it may lie."""
+    """What is asked of the data, and where it may lie; inputs are joined, or each is its own."""
 
     spec: DataSpec
     roots: Roots
     kind: TargetKind
+    joined: bool
 
 
-def inspect(spec: DataSpec, roots: Roots, *, seed: int, kind: TargetKind) -> Summary:
+def inspect(
+    spec: DataSpec, roots: Roots, *, seed: int, kind: TargetKind, joined: bool = True
+) -> Summary:
     """What a job would learn from; raises DataError with every fault."""
-    return prepare(spec, roots, seed=seed, kind=kind).summary
+    return prepare(spec, roots, seed=seed, kind=kind, joined=joined).summary
 
 
-def prepare(spec: DataSpec, roots: Roots, *, seed: int, kind: TargetKind) -> Prepared:
+def prepare(
+    spec: DataSpec, roots: Roots, *, seed: int, kind: TargetKind, joined: bool = True
+) -> Prepared:
     """Open, check, split and scale the data of a job; raises DataError with every fault.
 
-    A pure function of its arguments and the files' bytes.
+    A pure function of its arguments and the files' bytes. Inputs are joined into one, or each is
+    an input of its own.
     """
-    opened = _open(Request(spec, roots, kind), seed)
-    scaling = fit(opened.data, opened.training, spec.normalize)
+    opened = _open(Request(spec, roots, kind, joined), seed)
+    scalings = tuple(fit(each, opened.training, spec.normalize) for each in opened.data.inputs)
     return Prepared(
-        training=Reader(opened.data, opened.training, scaling),
-        validation=Reader(opened.data, opened.validation, scaling),
-        test=_test_reader(opened.test, scaling),
-        scaling=scaling,
-        summary=_summary(spec, opened, scaling),
+        training=Reader(opened.data, opened.training, scalings),
+        validation=Reader(opened.data, opened.validation, scalings),
+        test=_test_reader(opened.test, scalings),
+        scalings=scalings,
+        summary=_summary(spec, opened, scalings),
     )
 
 
@@ -114,7 +124,9 @@ def _dataset(
 ) -> Dataset | None:
     """The dataset, or None and more faults."""
     try:
-        return open_dataset(request.spec, source, request.roots, request.kind, within)
+        return open_dataset(
+            request.spec, source, request.roots, request.kind, within, joined=request.joined
+        )
     except DataError as error:
         faults += error.faults
         return None
@@ -145,15 +157,15 @@ def _test(
     return test
 
 
-def _test_reader(test: Dataset | None, scaling: Scaling) -> Reader | None:
-    return Reader(test, np.arange(test.rows), scaling) if test else None
+def _test_reader(test: Dataset | None, scalings: tuple[Scaling, ...]) -> Reader | None:
+    return Reader(test, np.arange(test.rows), scalings) if test else None
 
 
-def _summary(spec: DataSpec, opened: Opened, scaling: Scaling) -> Summary:
+def _summary(spec: DataSpec, opened: Opened, scalings: tuple[Scaling, ...]) -> Summary:
     data, test = opened.data, opened.test
     return Summary(
         input_names=data.names,
-        input_shape=data.input_shape,
+        input_shapes=data.input_shapes,
         target_shape=data.target_shape,
         classes=opened.classes,
         rows=data.rows,
@@ -163,16 +175,19 @@ def _summary(spec: DataSpec, opened: Opened, scaling: Scaling) -> Summary:
         sha256=data.sha256,
         test_sha256=test.sha256 if test else None,
         warnings=(
-            *constant_warnings(spec, data, scaling),
+            *constant_warnings(spec, data, scalings),
             *absence_warnings(data.target[opened.training], opened.classes),
         ),
         indices=_indices(spec, opened),
     )
 
 
-def _indices(spec: DataSpec, opened: Opened) -> Indices | None:
-    """Those of all rows, where inputs are as they are."""
+def _indices(spec: DataSpec, opened: Opened) -> tuple[Indices, ...] | None:
+    """Those of all rows of each input, where inputs are as they are."""
     if spec.normalize is not Normalize.NONE:
         return None
-    test = [find_indices(opened.test, "Test row")] if opened.test else []
-    return joined([find_indices(opened.data, "Row"), *test])
+    found = [find_indices(each, "Row") for each in opened.data.inputs]
+    if opened.test is None:
+        return tuple(found)
+    test = [find_indices(each, "Test row") for each in opened.test.inputs]
+    return tuple(joined(pair) for pair in zip(found, test, strict=True))

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gradloom.worker.engine.presets import expanded
 from gradloom.worker.engine.spec import (
     LAYERS,
     LOSSES,
     OPTIMIZERS,
+    PRESETS,
     SCHEDULES,
     Adagrad,
     Adam,
@@ -30,6 +32,7 @@ from gradloom.worker.engine.spec import (
     Embedding,
     ExponentialSchedule,
     Fault,
+    Gpt,
     GroupNorm,
     Gru,
     Huber,
@@ -38,19 +41,24 @@ from gradloom.worker.engine.spec import (
     Layer,
     LayerNorm,
     LeakyRelu,
+    LeNet,
     Lion,
     Loss,
     Lstm,
+    LstmNetwork,
     MaxPool1d,
     MaxPool2d,
+    Mlp,
     Model,
     OneCycleSchedule,
     Optimizer,
     Padding,
     Pool,
     Positions,
+    ReduceOnPlateauSchedule,
     Reshape,
     Residual,
+    ResNet,
     RmsNorm,
     RmsProp,
     Schedule,
@@ -59,6 +67,7 @@ from gradloom.worker.engine.spec import (
     SoftmaxCrossEntropy,
     StepSchedule,
     TransformerBlock,
+    WeightAverage,
 )
 from gradloom.worker.engine.wiring import wiring_faults
 
@@ -68,7 +77,9 @@ MOST_DEPTH = 32
 
 # The word a job file uses for each part of a spec.
 WORDS: dict[type, str] = {
-    part: word for table in (LAYERS, LOSSES, OPTIMIZERS, SCHEDULES) for word, part in table.items()
+    part: word
+    for table in (LAYERS, LOSSES, OPTIMIZERS, SCHEDULES, PRESETS)
+    for word, part in table.items()
 }
 
 
@@ -104,6 +115,7 @@ RATE = Range(
 )
 POSITIVE = Range(0, open_low=True, too_low="give a positive number")
 AXIS = Range(-1, 2**31, too_low="give -1, or 1 and more")
+DEPTH = Range(1, 1000, too_low="give at least 1", too_high="the largest allowed is 1000")
 COUNT = Range(1, too_low="give at least 1")
 # float32 holds whole numbers exactly up to here.
 INDICES = Range(1, 1 << 24, too_low="give at least 1", too_high="the largest allowed is 16777216")
@@ -131,6 +143,7 @@ _CONVOLUTION = {
 _POOL = {"size": EXTENT, "stride": EXTENT, "pads": PADS}
 _FINAL = "it is the share of the rate left at the end, from 0 to 1"
 _START = "it is the share of the rate at the beginning, from 0 to 1"
+_LEAST = "it is the share of the rate that it never falls below, from 0 to 1"
 _FACTOR = "it multiplies the rate, more than 0 and at most 1"
 
 RANGES: Mapping[type, Mapping[str, Range]] = {
@@ -141,6 +154,24 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     LayerNorm: {"epsilon": POSITIVE},
     RmsNorm: {"epsilon": POSITIVE},
     Reshape: {"shape": AXIS},
+    Mlp: {"outputs": UNITS, "hidden": UNITS, "dropout": _share("the share dropped")},
+    LeNet: {"outputs": UNITS, "shape": AXIS},
+    ResNet: {"outputs": UNITS, "blocks": DEPTH, "width": UNITS, "shape": AXIS},
+    Gpt: {
+        "vocabulary": UNITS,
+        "context": UNITS,
+        "layers": DEPTH,
+        "width": UNITS,
+        "heads": COUNT,
+        "kv_heads": COUNT,
+        "dropout": _share("the share dropped"),
+    },
+    LstmNetwork: {
+        "outputs": UNITS,
+        "units": UNITS,
+        "layers": DEPTH,
+        "dropout": _share("the share dropped"),
+    },
     SoftmaxCrossEntropy: {
         "label_smoothing": _share("the share spread over all classes"),
         "ignore_index": NOT_NEGATIVE,
@@ -187,6 +218,7 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     Lion: {"learning_rate": RATE, "beta1": DECAY, "beta2": DECAY, "weight_decay": NOT_NEGATIVE},
     Lamb: _ADAM,
     Optimizer: {"clip_norm": POSITIVE, "clip_value": POSITIVE},
+    WeightAverage: {"decay": DECAY},
     ConstantSchedule: {"warmup_steps": NOT_NEGATIVE},
     StepSchedule: {
         "every_steps": COUNT,
@@ -214,6 +246,13 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
         "final_ratio": Range(0, 1, too_low=_FINAL, too_high=_FINAL),
         "warmup_steps": NOT_NEGATIVE,
     },
+    ReduceOnPlateauSchedule: {
+        "factor": Range(0, 1, True, too_low=_FACTOR, too_high=_FACTOR),
+        "patience": NOT_NEGATIVE,
+        "threshold": _share("the share by which a loss has to be below the best"),
+        "min_ratio": Range(0, 1, too_low=_LEAST, too_high=_LEAST),
+        "warmup_steps": NOT_NEGATIVE,
+    },
 }
 
 
@@ -233,6 +272,8 @@ def check_model(model: Model, loss: Loss, inputs: Sequence[str] | None = None) -
 
     inputs are the names of the data's arrays, where they are known.
     """
+    if model.kind is not None and (faults := tuple(_preset_faults(model))):
+        return faults
     too_large = tuple(_size_faults(model))
     if too_large:
         return too_large
@@ -253,10 +294,22 @@ def has_no_order(faults: tuple[Fault, ...]) -> bool:
     )
 
 
+def path_of(model: Model) -> str:
+    """Where the layers of a chain stand in the spec, or their preset."""
+    return "model" if model.kind is None else f"model.{WORDS[type(model.kind)]}"
+
+
+def _preset_faults(model: Model) -> Iterator[Fault]:
+    """What keeps a preset from being expanded."""
+    yield from _check_numbers(path_of(model), model.kind)
+
+
 def _chains(model: Model) -> Iterator[tuple[str, tuple[Layer, ...]]]:
-    """Paths and layers of the model's chains: itself, or each of its nodes."""
+    """Paths and layers of the model's chains: itself, its preset's, or each of its nodes."""
     if model.layers:
         yield "model", model.layers
+    if model.kind is not None:
+        yield path_of(model), expanded(Model(kind=model.kind)).layers
     for place, node in enumerate(model.nodes):
         yield f"model.nodes[{place}]", node.layers
 
@@ -278,10 +331,16 @@ def _size_faults(model: Model) -> Iterator[Fault]:
         yield Fault("model.layers", sentence)
 
 
+def _preset_word(model: Model) -> str:
+    return "a preset" if model.kind is None else WORDS[type(model.kind)]
+
+
 def _form_faults(model: Model) -> Iterator[Fault]:
-    if model.layers and model.nodes:
-        yield Fault("model", _BOTH_FORMS)
-    elif not model.layers and not model.nodes:
+    forms = {"layers": model.layers, "nodes": model.nodes, _preset_word(model): model.kind}
+    given = [name for name, form in forms.items() if form]
+    if len(given) > 1:
+        yield Fault("model", f"{', '.join(given[:-1])} and {given[-1]} are given: keep one.")
+    elif not given:
         yield Fault("model.layers", _EMPTY_MODEL)
     if model.outputs and not model.nodes:
         yield Fault("model.outputs", _OUTPUTS_OF_LAYERS)
@@ -292,6 +351,8 @@ def check_optimizer(optimizer: Optimizer) -> tuple[Fault, ...]:
     kind = optimizer.kind
     path = f"optimizer.{WORDS[type(kind)]}"
     faults = [*_check_numbers(path, kind), *_check_numbers("optimizer", optimizer)]
+    if optimizer.average is not None:
+        faults += _check_numbers("optimizer.average", optimizer.average)
     if isinstance(kind, Sgd) and kind.nesterov and kind.momentum == 0:
         sentence = "nesterov needs momentum: set momentum, for example 0.9."
         faults.append(Fault(f"{path}.nesterov", sentence))
@@ -312,7 +373,6 @@ def check_schedule(schedule: Schedule, steps: int) -> tuple[Fault, ...]:
 
 
 _EMPTY_MODEL = "The model has no layers: add at least one, for example dense."
-_BOTH_FORMS = "Both layers and nodes are given: keep one."
 _OUTPUTS_OF_LAYERS = "outputs are names of nodes, and the model has none: leave outputs out."
 _NO_SHAPE = "shape is missing: give a row's axes, for example [28, 28, 1]."
 _TWO_RESTS = "shape holds -1 more than once: only one axis can follow from the others."
@@ -332,11 +392,10 @@ def _check_ends(model: Model, loss: Loss) -> Iterator[Fault]:
 
 def _ends(model: Model) -> Iterator[tuple[str, tuple[Layer, ...]]]:
     """Paths and layers of the chains whose output goes into the loss."""
-    if model.layers:
-        yield "model", model.layers
-    for place, node in enumerate(model.nodes):
-        if node.name in model.outputs:
-            yield f"model.nodes[{place}]", node.layers
+    names = {f"model.nodes[{place}]": node.name for place, node in enumerate(model.nodes)}
+    for path, layers in _chains(model):
+        if path not in names or names[path] in model.outputs:
+            yield path, layers
 
 
 def _check_loss(path: str, loss: Loss) -> Iterator[Fault]:
@@ -355,14 +414,18 @@ def _deeper_than(depth: int, layers: tuple[Layer, ...]) -> bool:
 
 
 def _inside(layer: Layer) -> tuple[Layer, ...]:
-    return layer.layers if isinstance(layer, Residual) else ()
+    return (*layer.layers, *layer.shortcut) if isinstance(layer, Residual) else ()
 
 
-def _walk(layers: tuple[Layer, ...], path: str) -> Iterator[tuple[str, Layer]]:
+def _walk(
+    layers: tuple[Layer, ...], path: str, field: str = "layers"
+) -> Iterator[tuple[str, Layer]]:
     for index, layer in enumerate(layers):
-        here = f"{path}.layers[{index}].{WORDS[type(layer)]}"
+        here = f"{path}.{field}[{index}].{WORDS[type(layer)]}"
         yield here, layer
-        yield from _walk(_inside(layer), here)
+        if isinstance(layer, Residual):
+            yield from _walk(layer.layers, here)
+            yield from _walk(layer.shortcut, here, "shortcut")
 
 
 def _check_windows(path: str, layer: Convolution | Pool) -> Iterator[Fault]:

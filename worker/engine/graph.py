@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 from gradloom.worker.engine.arrays import UNKNOWN, Shape, fits, size, text
 from gradloom.worker.engine.blocks import Part, branches, projections
-from gradloom.worker.engine.check import WORDS, check_model, has_no_order
+from gradloom.worker.engine.check import WORDS, check_model, has_no_order, path_of
 from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
 from gradloom.worker.engine.operation import Flops, RunningMean, ShapeMismatch, Weights
 from gradloom.worker.engine.operations import OPERATIONS
+from gradloom.worker.engine.presets import OUTPUTS, expanded
 from gradloom.worker.engine.spec import (
     Attention,
     Embedding,
@@ -244,12 +245,21 @@ def build_graph(model: Model, loss: Loss, inputs: InputShapes, target: Target) -
         *faults,
         *builder.faults,
         *_check_tokens(graph),
-        *_check_output(graph),
+        *(_told_of(model, fault) for fault in _check_output(graph)),
         *_check_class_weights(loss, target),
     )
     if faults:
         raise ModelError(faults)
     return graph
+
+
+def _told_of(model: Model, fault: Fault) -> Fault:
+    """A fault of a preset's last layer as one of the field that decides it."""
+    if model.kind is None or not fault.field.endswith(".dense.units"):
+        return fault
+    field = OUTPUTS.get(type(model.kind), "outputs")
+    sentence = fault.description.replace("set units:", f"set {field}:")
+    return Fault(f"{path_of(model)}.{field}", sentence)
 
 
 def _only(inputs: InputShapes) -> Shape:
@@ -279,7 +289,7 @@ class _Builder:
     def add_chain(self, model: Model, input_shape: Shape) -> None:
         """The data, and the layers one after the other."""
         self.nodes.append(Node("input", None, (), input_shape, "data", 0))
-        self._add_layers(model.layers, (0,), "model", "layers.")
+        self._add_layers(expanded(model).layers, (0,), f"{path_of(model)}.layers", "layers.")
 
     def add_nodes(self, model: Model, inputs: Mapping[str, Shape]) -> None:
         """The data's arrays, and the model's nodes in an order in which they can be computed."""
@@ -290,7 +300,7 @@ class _Builder:
         for place in order(model):
             node = model.nodes[place]
             sources = tuple(ends[name] for name in node.inputs)
-            path = f"model.nodes[{place}]"
+            path = f"model.nodes[{place}].layers"
             ends[node.name] = self._add_layers(node.layers, sources, path, f"{node.name}.")
 
     def _add_layers(
@@ -298,7 +308,7 @@ class _Builder:
     ) -> int:
         """Chain the layers to the nodes sources; returns the node they end in."""
         for index, layer in enumerate(layers):
-            inner_path = f"{path}.layers[{index}].{WORDS[type(layer)]}"
+            inner_path = f"{path}[{index}].{WORDS[type(layer)]}"
             sources = (self._add_layer(layer, sources, inner_path, f"{name}{index}."),)
         return sources[0]
 
@@ -307,8 +317,7 @@ class _Builder:
         sources = self._as_many(sources, word, path)
         match layer:
             case Residual():
-                end = self._add_layers(layer.layers, sources, path, f"{name}layers.")
-                return self._add_node("add", layer, (*sources, end), path, name)
+                return self._add_residual(layer, sources, path, name)
             case TransformerBlock():
                 return self._add_block(layer, sources, path, name)
             case Attention():
@@ -316,6 +325,11 @@ class _Builder:
             case Embedding(padding_index=int()):
                 self._mask = self._add_node("padding_mask", layer, sources, path, name)
         return self._add_node(word, layer, sources, path, name)
+
+    def _add_residual(self, layer: Residual, sources: tuple[int, ...], path: str, name: str) -> int:
+        end = self._add_layers(layer.layers, sources, f"{path}.layers", f"{name}layers.")
+        short = self._add_layers(layer.shortcut, sources, f"{path}.shortcut", f"{name}shortcut.")
+        return self._add_node("add", layer, (short, end), path, name)
 
     def _as_many(self, sources: tuple[int, ...], word: str, path: str) -> tuple[int, ...]:
         """The sources, or as many of them as the layer takes and one more fault."""

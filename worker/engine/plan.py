@@ -15,7 +15,8 @@ from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.layout import lay_out, needed_gradients, workspaces
 from gradloom.worker.engine.loss import LossCall
 from gradloom.worker.engine.losses import RULES, Rules
-from gradloom.worker.engine.metrics import Statistics
+from gradloom.worker.engine.metrics import Statistics, measures_of
+from gradloom.worker.engine.non_finite import NonFinite, first_non_finite
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.shards import Shard
@@ -121,12 +122,18 @@ class Plan:
         return statistics
 
     def evaluate(self, rows: int, key: Key | None = None) -> Statistics:
-        """Measure the rows that were put in, as in training where a key is given."""
+        """Measure the rows that were put in; where a key is given, as training does and no more."""
         bound = self._bound((Shard(rows),))
         with np.errstate(all="ignore"):
             self._run(bound, (key,))
             (call,) = bound.losses
-            return self._rules.forward(call) if call else self._nothing()
+            statistics = self._rules.forward(call) if call else self._nothing()
+            return statistics if key else (*statistics, *self._measured(call))
+
+    def locate(self, rows: int, key: Key) -> NonFinite | None:
+        """Where training on the rows that were put in first comes to no finite number."""
+        bound = self._bound((Shard(rows),))
+        return first_non_finite(self.graph, self._operations, self._rules, bound, key)
 
     def predict(self, rows: int) -> Array:
         """The model's output for the rows that were put in; valid until the next call."""
@@ -146,6 +153,12 @@ class Plan:
         statistics = self._rules.forward(call)
         self._rules.vjp(call)
         return statistics
+
+    def _measured(self, call: LossCall[Any] | None) -> Statistics:
+        """What an evaluation counts besides."""
+        if call is None or self._rules.measure is None:
+            return (0.0,) * measures_of(self.graph.loss, self.graph.target)
+        return self._rules.measure(call)
 
     def _nothing(self) -> Statistics:
         return (0.0,) * len(self.graph.statistics)

@@ -97,9 +97,10 @@ class Flatten:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """x + layers(x)."""
+    """shortcut(x) + layers(x); x itself where there is no shortcut."""
 
     layers: tuple["Layer", ...]
+    shortcut: tuple["Layer", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,13 +450,110 @@ class ModelNode:
     layers: tuple[Layer, ...]
 
 
+class Activation(StrEnum):
+    """What stands between the layers of a preset."""
+
+    RELU = "relu"
+    GELU = "gelu"
+    SILU = "silu"
+    TANH = "tanh"
+    SIGMOID = "sigmoid"
+    LEAKY_RELU = "leaky_relu"
+    ELU = "elu"
+    SELU = "selu"
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp:
+    """A multi-layer perceptron: flatten, hidden dense layers, and a dense layer of outputs."""
+
+    outputs: int
+    hidden: tuple[int, ...] = ()
+    activation: Activation = Activation.RELU
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeNet:
+    """Two convolutions with pooling and three dense layers (LeCun et al., 1998), with relu.
+
+    shape, where given, is what rows are reshaped to first: (height, width, channels).
+    """
+
+    outputs: int
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResNet:
+    """A residual network for small images (He et al., 2016): three stages of so many blocks.
+
+    Each stage halves the image and doubles the channels, of which the first has width. shape,
+    where given, is what rows are reshaped to first: (height, width, channels).
+    """
+
+    outputs: int
+    blocks: int = 2
+    width: int = 16
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gpt:
+    """A causal transformer over tokens that predicts the next one at every position.
+
+    Embedding, trained positions (none with rotary), blocks, layer norm, a dense layer without
+    bias (Radford et al., 2019).
+    """
+
+    vocabulary: int
+    context: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int | None = None
+    rotary: bool = False
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LstmNetwork:
+    """LSTM layers over the steps of (T, C), and a dense layer on the last step's state.
+
+    With return_sequences on every step's. Dropout follows each LSTM layer.
+    """
+
+    outputs: int
+    units: int
+    layers: int = 1
+    bidirectional: bool = False
+    return_sequences: bool = False
+    dropout: float = 0.0
+
+
+Preset = Mlp | LeNet | ResNet | Gpt | LstmNetwork
+
+# The word a job file uses for each preset.
+PRESETS: dict[str, type[Preset]] = {
+    "mlp": Mlp,
+    "lenet": LeNet,
+    "resnet": ResNet,
+    "gpt": Gpt,
+    "lstm": LstmNetwork,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss."""
+    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss.
+
+    Or a preset, the kind, that stands for layers.
+    """
 
     layers: tuple[Layer, ...] = ()
     nodes: tuple[ModelNode, ...] = ()
     outputs: tuple[str, ...] = ()
+    kind: Preset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -618,6 +716,16 @@ OPTIMIZERS: dict[str, type[UpdateRule]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class WeightAverage:
+    """Exponential moving average of the weights: what is measured, and what the model file holds.
+
+    After update t a ← a + (1 - d) (weights - a), where d = min(decay, (1 + t) / (10 + t)).
+    """
+
+    decay: float = 0.999
+
+
+@dataclass(frozen=True, slots=True)
 class Optimizer:
     """An update rule, and what the batch's gradient is clipped to before it.
 
@@ -629,6 +737,7 @@ class Optimizer:
     clip_norm: float | None = None
     clip_value: float | None = None
     no_decay_on_bias_and_norm: bool = False
+    average: WeightAverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -691,6 +800,21 @@ class CosineRestartsSchedule:
     warmup_steps: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ReduceOnPlateauSchedule:
+    """The rate × factor whenever the validation loss has not improved for patience epochs.
+
+    Better is a loss by the share threshold below the best. The rate never falls below min_ratio
+    of itself. As PyTorch's, which compares relatively too.
+    """
+
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    min_ratio: float = 0.0
+    warmup_steps: int = 0
+
+
 Schedule = (
     ConstantSchedule
     | StepSchedule
@@ -698,6 +822,7 @@ Schedule = (
     | ExponentialSchedule
     | OneCycleSchedule
     | CosineRestartsSchedule
+    | ReduceOnPlateauSchedule
 )
 
 SCHEDULES: dict[str, type[Schedule]] = {
@@ -707,6 +832,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "exponential": ExponentialSchedule,
     "one_cycle": OneCycleSchedule,
     "cosine_restarts": CosineRestartsSchedule,
+    "reduce_on_plateau": ReduceOnPlateauSchedule,
 }
 
 

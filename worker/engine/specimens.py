@@ -11,6 +11,7 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Add,
     Attention,
     AveragePool1d,
     AveragePool2d,
@@ -18,6 +19,7 @@ from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     BlockActivation,
     BlockNorm,
+    Concat,
     Conv1d,
     Conv2d,
     Dense,
@@ -30,6 +32,7 @@ from gradloom.worker.engine.spec import (
     GlobalAveragePool,
     GlobalMaxPool,
     GroupNorm,
+    Gru,
     Hardswish,
     Huber,
     KlDivergence,
@@ -39,6 +42,7 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     Lion,
     Loss,
+    Lstm,
     MaxPool1d,
     MaxPool2d,
     MeanAbsoluteError,
@@ -46,6 +50,7 @@ from gradloom.worker.engine.spec import (
     Padding,
     Positions,
     Relu,
+    Reshape,
     Residual,
     RmsNorm,
     RmsProp,
@@ -162,7 +167,13 @@ SPECIMENS: Mapping[str, Specimen] = {
     "global_average_pool": Specimen((GlobalAveragePool(),), (SEQUENCE, IMAGE)),
     "global_max_pool": Specimen((GlobalMaxPool(),), (SEQUENCE, IMAGE)),
     "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1))),
+    "lstm": Specimen((Lstm(4), Lstm(4, return_sequences=True, bidirectional=True)), (SEQUENCE,)),
+    "gru": Specimen((Gru(4), Gru(4, return_sequences=True, bidirectional=True)), (SEQUENCE,)),
+    "reshape": Specimen((Reshape((-1, 4)), Reshape((2, 2, -1)))),
 }
+
+# Layers of several inputs, which no chain can show.
+OF_SEVERAL: Mapping[str, Layer] = {"concat": Concat(), "add": Add()}
 
 _LABELS = Target("labels", classes=4)
 _NUMBERS = Target("numbers", shape=(4,))

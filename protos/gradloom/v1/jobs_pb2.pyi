@@ -542,6 +542,12 @@ class Job(_message.Message):
         """The job's own record cannot be read."""
         REASON_ENGINE_CHANGED: Job._Reason.ValueType  # 24
         """The job is computed by another version of the arithmetic than it began with."""
+        REASON_STEP_SKIPPED: Job._Reason.ValueType  # 25
+        """A step whose loss or gradient was infinite or not a number changed nothing."""
+        REASON_ROLLED_BACK: Job._Reason.ValueType  # 26
+        """Back to a checkpoint with a lower learning rate, since the loss or the gradient was
+        infinite or not a number.
+        """
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """Why a job stands where it stands, or what an incident was."""
@@ -596,6 +602,12 @@ class Job(_message.Message):
     """The job's own record cannot be read."""
     REASON_ENGINE_CHANGED: Job.Reason.ValueType  # 24
     """The job is computed by another version of the arithmetic than it began with."""
+    REASON_STEP_SKIPPED: Job.Reason.ValueType  # 25
+    """A step whose loss or gradient was infinite or not a number changed nothing."""
+    REASON_ROLLED_BACK: Job.Reason.ValueType  # 26
+    """Back to a checkpoint with a lower learning rate, since the loss or the gradient was
+    infinite or not a number.
+    """
 
     @_typing.final
     class LabelsEntry(_message.Message):
@@ -1129,9 +1141,10 @@ class Receipt(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     SELFTEST_SHA256_FIELD_NUMBER: _builtins.int
     MODEL_PATH_FIELD_NUMBER: _builtins.int
+    ROLL_BACKS_FIELD_NUMBER: _builtins.int
     weights_sha256: _builtins.str
-    """SHA-256 of the trained parameters' bytes, little-endian float32, in the order of their
-    names; set at the end.
+    """SHA-256 of the bytes in the model file, little-endian float32, in the order of their names;
+    set at the end.
     """
     data_sha256: _builtins.str
     """SHA-256 of the data files."""
@@ -1147,6 +1160,8 @@ class Receipt(_message.Message):
     """Hash of a fixed computation, the same on all workers of the job."""
     model_path: _builtins.str
     """Where the service put the trained model."""
+    roll_backs: _builtins.int
+    """Times the job was rolled back, each lowering its learning rate."""
     def __init__(
         self,
         *,
@@ -1158,10 +1173,11 @@ class Receipt(_message.Message):
         profile: _builtins.str = ...,
         selftest_sha256: _builtins.str = ...,
         model_path: _builtins.str = ...,
+        roll_backs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_version", b"bits_version", "data_sha256", b"data_sha256", "gradloom_version", b"gradloom_version", "model_path", b"model_path", "profile", b"profile", "selftest_sha256", b"selftest_sha256", "spec_sha256", b"spec_sha256", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_version", b"bits_version", "data_sha256", b"data_sha256", "gradloom_version", b"gradloom_version", "model_path", b"model_path", "profile", b"profile", "roll_backs", b"roll_backs", "selftest_sha256", b"selftest_sha256", "spec_sha256", b"spec_sha256", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,54 @@ NORMALIZE_UNIT: Normalize.ValueType  # 3
 """Each column to 0 to 1 over the training rows."""
 Global___Normalize: _TypeAlias = Normalize  # noqa: Y015
 
+class _Activation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActivationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Activation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTIVATION_UNSPECIFIED: _Activation.ValueType  # 0
+    """Not given: ACTIVATION_RELU."""
+    ACTIVATION_RELU: _Activation.ValueType  # 1
+    """max(x, 0)."""
+    ACTIVATION_GELU: _Activation.ValueType  # 2
+    """x Φ(x), by the error function."""
+    ACTIVATION_SILU: _Activation.ValueType  # 3
+    """x σ(x)."""
+    ACTIVATION_TANH: _Activation.ValueType  # 4
+    """Hyperbolic tangent."""
+    ACTIVATION_SIGMOID: _Activation.ValueType  # 5
+    """1 / (1 + exp(-x))."""
+    ACTIVATION_LEAKY_RELU: _Activation.ValueType  # 6
+    """x where positive, 0.01 x elsewhere."""
+    ACTIVATION_ELU: _Activation.ValueType  # 7
+    """x where positive, exp(x) - 1 elsewhere."""
+    ACTIVATION_SELU: _Activation.ValueType  # 8
+    """The scaled Elu."""
+
+class Activation(_Activation, metaclass=_ActivationEnumTypeWrapper):
+    """What stands between the layers of a preset."""
+
+ACTIVATION_UNSPECIFIED: Activation.ValueType  # 0
+"""Not given: ACTIVATION_RELU."""
+ACTIVATION_RELU: Activation.ValueType  # 1
+"""max(x, 0)."""
+ACTIVATION_GELU: Activation.ValueType  # 2
+"""x Φ(x), by the error function."""
+ACTIVATION_SILU: Activation.ValueType  # 3
+"""x σ(x)."""
+ACTIVATION_TANH: Activation.ValueType  # 4
+"""Hyperbolic tangent."""
+ACTIVATION_SIGMOID: Activation.ValueType  # 5
+"""1 / (1 + exp(-x))."""
+ACTIVATION_LEAKY_RELU: Activation.ValueType  # 6
+"""x where positive, 0.01 x elsewhere."""
+ACTIVATION_ELU: Activation.ValueType  # 7
+"""x where positive, exp(x) - 1 elsewhere."""
+ACTIVATION_SELU: Activation.ValueType  # 8
+"""The scaled Elu."""
+Global___Activation: _TypeAlias = Activation  # noqa: Y015
+
 class _Initializer:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -197,6 +245,38 @@ PADDING_VALID: Padding.ValueType  # 1
 PADDING_SAME: Padding.ValueType  # 2
 """As many as give input / stride outputs, rounded up; the odd one at the end."""
 Global___Padding: _TypeAlias = Padding  # noqa: Y015
+
+class _OnNonFinite:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnNonFiniteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnNonFinite.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_NON_FINITE_UNSPECIFIED: _OnNonFinite.ValueType  # 0
+    """Not given: ON_NON_FINITE_FAIL."""
+    ON_NON_FINITE_FAIL: _OnNonFinite.ValueType  # 1
+    """It fails."""
+    ON_NON_FINITE_SKIP_STEP: _OnNonFinite.ValueType  # 2
+    """The step counts and changes nothing; 10 of them in a row fail the job."""
+    ON_NON_FINITE_ROLL_BACK: _OnNonFinite.ValueType  # 3
+    """It goes on from the end of the last whole epoch, where a checkpoint is then written, or from
+    the beginning, with a lower rate; the fourth time fails the job.
+    """
+
+class OnNonFinite(_OnNonFinite, metaclass=_OnNonFiniteEnumTypeWrapper):
+    """What becomes of a job when the loss or the gradient of a step is infinite or not a number."""
+
+ON_NON_FINITE_UNSPECIFIED: OnNonFinite.ValueType  # 0
+"""Not given: ON_NON_FINITE_FAIL."""
+ON_NON_FINITE_FAIL: OnNonFinite.ValueType  # 1
+"""It fails."""
+ON_NON_FINITE_SKIP_STEP: OnNonFinite.ValueType  # 2
+"""The step counts and changes nothing; 10 of them in a row fail the job."""
+ON_NON_FINITE_ROLL_BACK: OnNonFinite.ValueType  # 3
+"""It goes on from the end of the last whole epoch, where a checkpoint is then written, or from
+the beginning, with a lower rate; the fourth time fails the job.
+"""
+Global___OnNonFinite: _TypeAlias = OnNonFinite  # noqa: Y015
 
 @_typing.final
 class JobSpec(_message.Message):
@@ -400,13 +480,20 @@ Global___DataSource: _TypeAlias = DataSource  # noqa: Y015
 
 @_typing.final
 class ModelSpec(_message.Message):
-    """A model: layers, each fed by the one before, or nodes that name what they read. Give one of both."""
+    """A model: layers, each fed by the one before, or nodes that name what they read, or a preset. Give
+    one of the three.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    MLP_FIELD_NUMBER: _builtins.int
+    LENET_FIELD_NUMBER: _builtins.int
+    RESNET_FIELD_NUMBER: _builtins.int
+    GPT_FIELD_NUMBER: _builtins.int
+    LSTM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """The layers in order. The last one's output goes into the loss."""
@@ -421,20 +508,260 @@ class ModelSpec(_message.Message):
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the nodes whose output goes into a loss. Required where there are nodes."""
 
+    @_builtins.property
+    def mlp(self) -> Global___Mlp:
+        """A multi-layer perceptron."""
+
+    @_builtins.property
+    def lenet(self) -> Global___LeNet:
+        """Two convolutions with pooling, three dense layers."""
+
+    @_builtins.property
+    def resnet(self) -> Global___ResNet:
+        """A residual network for small images."""
+
+    @_builtins.property
+    def gpt(self) -> Global___Gpt:
+        """A causal transformer over tokens."""
+
+    @_builtins.property
+    def lstm(self) -> Global___LstmNetwork:
+        """LSTM layers over a sequence."""
+
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
         nodes: _abc.Iterable[Global___ModelNode] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
+        mlp: Global___Mlp | None = ...,
+        lenet: Global___LeNet | None = ...,
+        resnet: Global___ResNet | None = ...,
+        gpt: Global___Gpt | None = ...,
+        lstm: Global___LstmNetwork | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "kind", b"kind", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "resnet", b"resnet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "kind", b"kind", "layers", b"layers", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs", "resnet", b"resnet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["mlp", "lenet", "resnet", "gpt", "lstm"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class LeNet(_message.Message):
+    """Two convolutions of 5×5 with max pooling and dense layers of 120 and 84 (LeCun et al., 1998), with
+    relu.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What rows are reshaped to first: height, width, channels. As they are where left out."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "nodes", b"nodes", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outputs", b"outputs", "shape", b"shape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+Global___LeNet: _TypeAlias = LeNet  # noqa: Y015
+
+@_typing.final
+class ResNet(_message.Message):
+    """A residual network for small images (He et al., 2016): a convolution, three stages of blocks, each
+    halving the image and doubling the channels, a mean over the image, a dense layer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    blocks: _builtins.int
+    """Blocks of two convolutions in each stage, 1 to 1,000. 2 where left out."""
+    width: _builtins.int
+    """Channels of the first stage. 16 where left out."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What rows are reshaped to first: height, width, channels. As they are where left out."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        blocks: _builtins.int | None = ...,
+        width: _builtins.int | None = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_blocks", b"_blocks", "_width", b"_width", "blocks", b"blocks", "width", b"width"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blocks", b"_blocks", "_width", b"_width", "blocks", b"blocks", "outputs", b"outputs", "shape", b"shape", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__blocks: _TypeAlias = _typing.Literal["blocks"]  # noqa: Y015
+    _WhichOneofArgType__blocks: _TypeAlias = _typing.Literal["_blocks", b"_blocks"]  # noqa: Y015
+    _WhichOneofReturnType__width: _TypeAlias = _typing.Literal["width"]  # noqa: Y015
+    _WhichOneofArgType__width: _TypeAlias = _typing.Literal["_width", b"_width"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__blocks) -> _WhichOneofReturnType__blocks | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__width) -> _WhichOneofReturnType__width | None: ...
+
+Global___ResNet: _TypeAlias = ResNet  # noqa: Y015
+
+@_typing.final
+class Gpt(_message.Message):
+    """A causal transformer that predicts the next token at every position (Radford et al., 2019):
+    embedding, trained positions, blocks, layer norm, a dense layer without bias.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOCABULARY_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    KV_HEADS_FIELD_NUMBER: _builtins.int
+    ROTARY_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    vocabulary: _builtins.int
+    """Required. How many tokens there are."""
+    context: _builtins.int
+    """Required. The most positions a row may have."""
+    layers: _builtins.int
+    """Required. Transformer blocks, 1 to 1,000."""
+    width: _builtins.int
+    """Required. Numbers a position, divisible by heads."""
+    heads: _builtins.int
+    """Required. Heads of each attention."""
+    kv_heads: _builtins.int
+    """Heads of keys and values, divides heads. As many as heads where left out."""
+    rotary: _builtins.bool
+    """Turns queries and keys by their position instead of trained positions."""
+    dropout: _builtins.float
+    """The share dropped after the embedding and at the end of both branches of a block. 0 where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        vocabulary: _builtins.int = ...,
+        context: _builtins.int = ...,
+        layers: _builtins.int = ...,
+        width: _builtins.int = ...,
+        heads: _builtins.int = ...,
+        kv_heads: _builtins.int | None = ...,
+        rotary: _builtins.bool = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads", "kv_heads", b"kv_heads"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads", "context", b"context", "dropout", b"dropout", "heads", b"heads", "kv_heads", b"kv_heads", "layers", b"layers", "rotary", b"rotary", "vocabulary", b"vocabulary", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__kv_heads: _TypeAlias = _typing.Literal["kv_heads"]  # noqa: Y015
+    _WhichOneofArgType__kv_heads: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads) -> _WhichOneofReturnType__kv_heads | None: ...
+
+Global___Gpt: _TypeAlias = Gpt  # noqa: Y015
+
+@_typing.final
+class LstmNetwork(_message.Message):
+    """LSTM layers over the steps of rows (T, C), and a dense layer on the last step's state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    units: _builtins.int
+    """Required. Width of the state."""
+    layers: _builtins.int
+    """LSTM layers, 1 to 1,000. 1 where left out."""
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads from the last step to the first."""
+    return_sequences: _builtins.bool
+    """Puts out an answer at every step instead of one after the last."""
+    dropout: _builtins.float
+    """The share dropped after each LSTM layer. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        units: _builtins.int = ...,
+        layers: _builtins.int | None = ...,
+        bidirectional: _builtins.bool = ...,
+        return_sequences: _builtins.bool = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_layers", b"_layers", "layers", b"layers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_layers", b"_layers", "bidirectional", b"bidirectional", "dropout", b"dropout", "layers", b"layers", "outputs", b"outputs", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__layers: _TypeAlias = _typing.Literal["layers"]  # noqa: Y015
+    _WhichOneofArgType__layers: _TypeAlias = _typing.Literal["_layers", b"_layers"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__layers) -> _WhichOneofReturnType__layers | None: ...
+
+Global___LstmNetwork: _TypeAlias = LstmNetwork  # noqa: Y015
+
+@_typing.final
+class Mlp(_message.Message):
+    """A multi-layer perceptron: flatten, then for each hidden layer dense, activation and dropout,
+    then a dense layer of outputs.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    activation: Global___Activation.ValueType
+    """What follows each hidden layer. ACTIVATION_RELU where left out."""
+    dropout: _builtins.float
+    """The share dropped after each activation, from 0 up to but not 1. 0 where left out."""
+    @_builtins.property
+    def hidden(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Widths of the hidden layers, in order. None where left out: a linear model."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        hidden: _abc.Iterable[_builtins.int] | None = ...,
+        activation: Global___Activation.ValueType = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "dropout", b"dropout", "hidden", b"hidden", "outputs", b"outputs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mlp: _TypeAlias = Mlp  # noqa: Y015
 
 @_typing.final
 class ModelNode(_message.Message):
@@ -883,18 +1210,26 @@ class Residual(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
+    SHORTCUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """Required. The inner layers."""
+
+    @_builtins.property
+    def shortcut(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
+        """Layers between the input and the sum, where the inner layers change the shape. The input
+        itself where left out.
+        """
 
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
+        shortcut: _abc.Iterable[Global___Layer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "shortcut", b"shortcut"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2013,6 +2348,7 @@ class OptimizerSpec(_message.Message):
     CLIP_NORM_FIELD_NUMBER: _builtins.int
     CLIP_VALUE_FIELD_NUMBER: _builtins.int
     NO_DECAY_ON_BIAS_AND_NORM_FIELD_NUMBER: _builtins.int
+    AVERAGE_FIELD_NUMBER: _builtins.int
     clip_norm: _builtins.float
     """Scales the gradient of a batch down to this Euclidean norm where it is longer. Off where
     left out.
@@ -2053,6 +2389,12 @@ class OptimizerSpec(_message.Message):
     def lamb(self) -> Global___Lamb:
         """LAMB (You et al., 2020), for large batches."""
 
+    @_builtins.property
+    def average(self) -> Global___WeightAverage:
+        """A running mean of the weights, which is what is measured and what the model file holds. Off
+        where left out.
+        """
+
     def __init__(
         self,
         *,
@@ -2066,10 +2408,11 @@ class OptimizerSpec(_message.Message):
         clip_norm: _builtins.float | None = ...,
         clip_value: _builtins.float | None = ...,
         no_decay_on_bias_and_norm: _builtins.bool = ...,
+        average: Global___WeightAverage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "average", b"average", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "no_decay_on_bias_and_norm", b"no_decay_on_bias_and_norm", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "average", b"average", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "no_decay_on_bias_and_norm", b"no_decay_on_bias_and_norm", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clip_norm: _TypeAlias = _typing.Literal["clip_norm"]  # noqa: Y015
     _WhichOneofArgType__clip_norm: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm"]  # noqa: Y015
@@ -2085,6 +2428,32 @@ class OptimizerSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___OptimizerSpec: _TypeAlias = OptimizerSpec  # noqa: Y015
+
+@_typing.final
+class WeightAverage(_message.Message):
+    """Exponential moving average of the weights: after update t, a ← a + (1 - d) (weights - a), where
+    d is decay, but at most (1 + t) / (10 + t), so that the first weights are soon forgotten.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECAY_FIELD_NUMBER: _builtins.int
+    decay: _builtins.float
+    """From 0 up to but not 1. 0.999 where left out."""
+    def __init__(
+        self,
+        *,
+        decay: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "decay", b"decay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "decay", b"decay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__decay: _TypeAlias = _typing.Literal["decay"]  # noqa: Y015
+    _WhichOneofArgType__decay: _TypeAlias = _typing.Literal["_decay", b"_decay"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decay) -> _WhichOneofReturnType__decay | None: ...
+
+Global___WeightAverage: _TypeAlias = WeightAverage  # noqa: Y015
 
 @_typing.final
 class Sgd(_message.Message):
@@ -2411,6 +2780,7 @@ class ScheduleSpec(_message.Message):
     EXPONENTIAL_FIELD_NUMBER: _builtins.int
     ONE_CYCLE_FIELD_NUMBER: _builtins.int
     COSINE_RESTARTS_FIELD_NUMBER: _builtins.int
+    REDUCE_ON_PLATEAU_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def constant(self) -> Global___ConstantSchedule:
         """The same all along."""
@@ -2435,6 +2805,10 @@ class ScheduleSpec(_message.Message):
     def cosine_restarts(self) -> Global___CosineRestartsSchedule:
         """Half a cosine again and again (Loshchilov and Hutter, 2017)."""
 
+    @_builtins.property
+    def reduce_on_plateau(self) -> Global___ReduceOnPlateauSchedule:
+        """Times a factor whenever the validation loss has stopped falling."""
+
     def __init__(
         self,
         *,
@@ -2444,12 +2818,13 @@ class ScheduleSpec(_message.Message):
         exponential: Global___ExponentialSchedule | None = ...,
         one_cycle: Global___OneCycleSchedule | None = ...,
         cosine_restarts: Global___CosineRestartsSchedule | None = ...,
+        reduce_on_plateau: Global___ReduceOnPlateauSchedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "reduce_on_plateau", b"reduce_on_plateau", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "reduce_on_plateau", b"reduce_on_plateau", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["constant", "step", "cosine", "exponential", "one_cycle", "cosine_restarts"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["constant", "step", "cosine", "exponential", "one_cycle", "cosine_restarts", "reduce_on_plateau"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -2653,6 +3028,59 @@ class CosineRestartsSchedule(_message.Message):
 Global___CosineRestartsSchedule: _TypeAlias = CosineRestartsSchedule  # noqa: Y015
 
 @_typing.final
+class ReduceOnPlateauSchedule(_message.Message):
+    """The learning rate times factor whenever the validation loss, measured after every epoch, was no
+    better than the best one for more than patience epochs in a row. Needs data.validation_fraction.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARMUP_STEPS_FIELD_NUMBER: _builtins.int
+    FACTOR_FIELD_NUMBER: _builtins.int
+    PATIENCE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MIN_RATIO_FIELD_NUMBER: _builtins.int
+    warmup_steps: _builtins.int
+    """Steps over which the rate rises linearly to its full value first. 0 where left out."""
+    factor: _builtins.float
+    """More than 0, at most 1. 0.1 where left out."""
+    patience: _builtins.int
+    """Epochs without a better loss that are waited for, 0 or more. 10 where left out."""
+    threshold: _builtins.float
+    """Share of the best loss by which another one has to be below it to be better, from 0 up to but
+    not 1. 1e-4 where left out.
+    """
+    min_ratio: _builtins.float
+    """Share of the rate that it never falls below, 0 to 1. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        warmup_steps: _builtins.int = ...,
+        factor: _builtins.float | None = ...,
+        patience: _builtins.int | None = ...,
+        threshold: _builtins.float | None = ...,
+        min_ratio: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_patience", b"_patience", "_threshold", b"_threshold", "factor", b"factor", "patience", b"patience", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_patience", b"_patience", "_threshold", b"_threshold", "factor", b"factor", "min_ratio", b"min_ratio", "patience", b"patience", "threshold", b"threshold", "warmup_steps", b"warmup_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__factor: _TypeAlias = _typing.Literal["factor"]  # noqa: Y015
+    _WhichOneofArgType__factor: _TypeAlias = _typing.Literal["_factor", b"_factor"]  # noqa: Y015
+    _WhichOneofReturnType__patience: _TypeAlias = _typing.Literal["patience"]  # noqa: Y015
+    _WhichOneofArgType__patience: _TypeAlias = _typing.Literal["_patience", b"_patience"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__factor) -> _WhichOneofReturnType__factor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__patience) -> _WhichOneofReturnType__patience | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+
+Global___ReduceOnPlateauSchedule: _TypeAlias = ReduceOnPlateauSchedule  # noqa: Y015
+
+@_typing.final
 class TrainingSpec(_message.Message):
     """Batch size, length and virtual shards."""
 
@@ -2662,16 +3090,33 @@ class TrainingSpec(_message.Message):
     EPOCHS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     SHARDS_FIELD_NUMBER: _builtins.int
+    ACCUMULATION_STEPS_FIELD_NUMBER: _builtins.int
+    ON_NON_FINITE_FIELD_NUMBER: _builtins.int
+    ROLL_BACK_FACTOR_FIELD_NUMBER: _builtins.int
     batch_size: _builtins.int
-    """Required. Rows a step, over all workers."""
+    """Required. Rows a batch, over all workers; an update takes accumulation_steps of them."""
     epochs: _builtins.int
     """Times every training row is seen. Give epochs or steps."""
     steps: _builtins.int
-    """Updates in all. Give epochs or steps."""
+    """Updates in all, each a step. Give epochs or steps."""
     shards: _builtins.int
     """Virtual shards a batch is cut into, 1 to 1,024; a part of the job, since it decides the
     order of additions. At most so many workers can share the job. Where left out, the largest
     power of two up to 16 that leaves every shard 32 rows.
+    """
+    accumulation_steps: _builtins.int
+    """Batches whose gradients make one update, at least 1: an update is then that of one batch of
+    accumulation_steps × batch_size rows in accumulation_steps × shards shards, to the bit, and
+    needs no more memory than a batch. Rates, steps, loss and metrics are by update. 1 where left
+    out.
+    """
+    on_non_finite: Global___OnNonFinite.ValueType
+    """What becomes of the job when the loss or the gradient of a step is infinite or not a number;
+    such a gradient is never applied. ON_NON_FINITE_FAIL where left out.
+    """
+    roll_back_factor: _builtins.float
+    """What the learning rate is multiplied by each time the job is rolled back, more than 0, at
+    most 1. 0.5 where left out.
     """
     def __init__(
         self,
@@ -2680,12 +3125,22 @@ class TrainingSpec(_message.Message):
         epochs: _builtins.int = ...,
         steps: _builtins.int = ...,
         shards: _builtins.int = ...,
+        accumulation_steps: _builtins.int | None = ...,
+        on_non_finite: Global___OnNonFinite.ValueType = ...,
+        roll_back_factor: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "accumulation_steps", b"accumulation_steps", "roll_back_factor", b"roll_back_factor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "epochs", b"epochs", "shards", b"shards", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "accumulation_steps", b"accumulation_steps", "batch_size", b"batch_size", "epochs", b"epochs", "on_non_finite", b"on_non_finite", "roll_back_factor", b"roll_back_factor", "shards", b"shards", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__accumulation_steps: _TypeAlias = _typing.Literal["accumulation_steps"]  # noqa: Y015
+    _WhichOneofArgType__accumulation_steps: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps"]  # noqa: Y015
+    _WhichOneofReturnType__roll_back_factor: _TypeAlias = _typing.Literal["roll_back_factor"]  # noqa: Y015
+    _WhichOneofArgType__roll_back_factor: _TypeAlias = _typing.Literal["_roll_back_factor", b"_roll_back_factor"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accumulation_steps) -> _WhichOneofReturnType__accumulation_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__roll_back_factor) -> _WhichOneofReturnType__roll_back_factor | None: ...
 
 Global___TrainingSpec: _TypeAlias = TrainingSpec  # noqa: Y015
 

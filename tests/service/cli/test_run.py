@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
@@ -30,6 +31,30 @@ def job_text(*, epochs: int = 2, batch_size: int = 64) -> str:
     )
 
 
+def towers_text(folder: Path) -> str:
+    """A job whose model reads two arrays of different shapes by name."""
+    digits = np.load(DIGITS)
+    images = digits["images"].reshape(-1, 8, 8)
+    np.savez(
+        folder / "two.npz",
+        left=images[:, :, :4] / 16,
+        right=images.reshape(-1, 64) / 16,
+        y=digits["labels"],
+    )
+    return (
+        "name: towers\n"
+        f"data: {{path: {folder / 'two.npz'}, target: y, validation_fraction: 0.2}}\n"
+        "model:\n"
+        "  nodes:\n"
+        "    - {name: out, inputs: [encoded, right], layers: [concat: {}, dense: {units: 10}]}\n"
+        "    - {name: encoded, inputs: [left], layers: [flatten: {}, dense: {units: 16}]}\n"
+        "  outputs: [out]\n"
+        "loss: {softmax_cross_entropy: {}}\n"
+        "optimizer: {adam: {learning_rate: 0.01}}\n"
+        "training: {batch_size: 64, epochs: 2, shards: 4}\n"
+    )
+
+
 def command(folder: Path, text: str, *words: str) -> list[str]:
     file = folder / "job.yaml"
     file.write_text(text)
@@ -44,6 +69,27 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
     words = command(folder, job_text(), "--workers", "2", "--json")
     answer = subprocess.run(words, capture_output=True, text=True, check=True)
     yield folder / "out", [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+def summary_of(folder: Path, text: str, *words: str) -> Any:
+    answer = subprocess.run(
+        command(folder, text, "--json", *words), capture_output=True, text=True, check=True
+    )
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def test_a_model_of_two_inputs_comes_to_the_same_with_any_number_of_workers(tmp_path: Path) -> None:
+    text = towers_text(tmp_path)
+    one = summary_of(tmp_path, text, "--workers", "1")
+    three = summary_of(tmp_path, text, "--workers", "3")
+    assert one["weights_sha256"] == three["weights_sha256"]
+    assert one["metrics"]["validation/accuracy"] > 0.5
+    assert set(load_file(one["model_path"])) == {
+        "encoded.1.weight",
+        "encoded.1.bias",
+        "out.1.weight",
+        "out.1.bias",
+    }
 
 
 def test_the_last_line_is_the_summary(ran: tuple[Path, Any]) -> None:

@@ -26,6 +26,7 @@ from gradloom.worker.data.spec import DataSource, DataSpec, Normalize
 from gradloom.worker.engine.spec import (
     Adam,
     AdamW,
+    Concat,
     ConstantSchedule,
     Conv1d,
     Conv2d,
@@ -40,6 +41,7 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     MeanSquaredError,
     Model,
+    ModelNode,
     Optimizer,
     Positions,
     Relu,
@@ -483,6 +485,50 @@ def test_no_number_breaks_the_check(bits: int, roots: Roots) -> None:
     )
 
     assert faults_of(spec, roots)
+
+
+def towers(**changes: object) -> JobSpec:
+    """Two inputs of different shapes, each with a node of its own."""
+    nodes = (
+        ModelNode("flat", ("pictures",), (Flatten(), Dense(8), Relu())),
+        ModelNode("merge", ("images", "flat"), (Concat(), Dense(CLASSES))),
+    )
+    model = replace(Model(nodes=nodes, outputs=("merge",)), **changes)
+    return replace(SPEC, data=replace(SPEC.data, inputs=("images", "pictures")), model=model)
+
+
+def test_arrays_go_into_a_model_of_nodes_by_name(roots: Roots) -> None:
+    plan = validate(towers(), roots).plan
+    assert [(layer.path, layer.output_shape) for layer in plan.layers] == [
+        ("model.nodes[0].layers[0].flatten", (6,)),
+        ("model.nodes[0].layers[1].dense", (8,)),
+        ("model.nodes[0].layers[2].relu", (8,)),
+        ("model.nodes[1].layers[0].concat", (14,)),
+        ("model.nodes[1].layers[1].dense", (4,)),
+    ]
+
+
+def test_b031_a_node_that_reads_no_array_of_the_data(roots: Roots) -> None:
+    nodes = (ModelNode("merge", ("images", "picture"), (Concat(), Dense(CLASSES))),)
+    (fault,) = faults_of(towers(nodes=nodes), roots)
+    assert (fault.field, fault.description) == (
+        "model.nodes[0].inputs[1]",
+        'Node "merge" reads "picture", which does not exist. Nodes: merge. '
+        "Inputs: images, pictures.",
+    )
+
+
+def test_layers_and_nodes_are_one_too_many(roots: Roots) -> None:
+    (fault,) = faults_of(towers(layers=(Dense(CLASSES),)), roots)
+    assert (fault.field, fault.description) == (
+        "model",
+        "layers and nodes are given: keep one.",
+    )
+
+
+def test_a_model_of_layers_joins_its_inputs(roots: Roots) -> None:
+    spec = replace(towers(), model=SPEC.model)
+    assert [fault.field for fault in faults_of(spec, roots)] == ["data.inputs[1]"]
 
 
 def test_a_language_model_is_sound(roots: Roots) -> None:

@@ -14,7 +14,7 @@ from gradloom.worker.engine import attention as twin
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.kernels.compiler import kernel
 from gradloom.worker.engine.kernels.exponential import exp
-from gradloom.worker.engine.kernels.lanes import dot, largest, total
+from gradloom.worker.engine.kernels.reductions import dot, largest, total
 from gradloom.worker.engine.operation import Call, Operation
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.spec import Attention

@@ -15,7 +15,7 @@ from gradloom.worker.engine.cross_entropy import SOFTMAX_CROSS_ENTROPY as TWIN
 from gradloom.worker.engine.cross_entropy import class_weights, work_of
 from gradloom.worker.engine.kernels.compiler import kernel
 from gradloom.worker.engine.kernels.exponential import exp
-from gradloom.worker.engine.kernels.lanes import largest, total
+from gradloom.worker.engine.kernels.reductions import largest, total
 from gradloom.worker.engine.loss import LossCall, LossRule, summed
 from gradloom.worker.engine.metrics import TOP, Statistics
 from gradloom.worker.engine.spec import SoftmaxCrossEntropy
