@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256, joins_inputs
+from gradloom.worker.assembly import asked_of, data_sha256, joins_inputs
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
@@ -103,9 +103,10 @@ def _data(task: Task) -> Prepared:
     """The job's data. Raises DataError, or DataChanged where it is other than it was."""
     learning = task.learning
     roots = Roots(tuple(Path(root) for root in task.roots))
-    kind = TARGET_KINDS[type(learning.loss)]
     joined = joins_inputs(learning.model)
-    data = prepare(task.data, roots, seed=learning.seed, kind=kind, joined=joined)
+    data = prepare(
+        task.data, roots, seed=learning.seed, kind=asked_of(learning.loss), joined=joined
+    )
     found = data_sha256(data.summary)
     if found != task.data_sha256:
         raise DataChanged(

@@ -11,10 +11,12 @@ from gradloom.worker.engine.distances import (
     MEAN_ABSOLUTE_ERROR,
     MEAN_SQUARED_ERROR,
 )
+from gradloom.worker.engine.joint import joint_rule
 from gradloom.worker.engine.loss import LossRule
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Huber,
+    Joint,
     KlDivergence,
     Loss,
     MeanAbsoluteError,
@@ -32,6 +34,13 @@ RULES: Mapping[type[Loss], LossRule[Any]] = {
     Huber: HUBER,
     KlDivergence: KL_DIVERGENCE,
 }
+
+
+def rule_of(loss: Loss, target: Target) -> LossRule[Any]:
+    """The rule of a loss that is held to this target."""
+    if isinstance(loss, Joint):
+        return joint_rule(loss, target, lambda part: RULES[type(part)])
+    return RULES[type(loss)]
 
 
 def fits_target(rule: LossRule[Any], output: Shape, target: Target) -> bool:
