@@ -19,6 +19,10 @@ COMMANDS = {
     "run": ("gradloom.service.cli.run", "Train a job on this machine and keep the model."),
     "serve": ("gradloom.service.cli.serve", "Start a service."),
     "validate": ("gradloom.service.cli.validate", "Say what is wrong with a job file."),
+    "check-gradients": (
+        "gradloom.service.cli.check_gradients",
+        "Compare the gradients of a job's model with differences.",
+    ),
     "describe-model": (
         "gradloom.service.cli.describe_model",
         "Show the model of a job file layer by layer.",

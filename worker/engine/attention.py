@@ -8,7 +8,7 @@ for the width of a head. Queries stand first, then keys, then values, head by he
 # ruff: noqa: N803, N806
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -70,7 +70,7 @@ def _scratch(layer: Attention, inputs: Shapes) -> tuple[Buffer, ...]:
     )
 
 
-class _Heads:
+class Heads:
     """Views of an array's queries, keys and values, each of shape (N, K, G or 1, T, D)."""
 
     def __init__(self, call: Call[Attention], array: Array, values: Array | None = None) -> None:
@@ -81,36 +81,41 @@ class _Heads:
         self.keys = self._view(array[..., first:second], shared, 1)
         self.values = self._view((array if values is None else values)[..., second:], shared, 1)
 
+    @property
+    def scale(self) -> float:
+        """What scores are multiplied by."""
+        return 1 / math.sqrt(self._width)
+
     def _view(self, array: Array, shared: int, group: int) -> Array:
         split = array.reshape(*array.shape[:2], shared, group, self._width)
         return split.transpose(0, 2, 3, 1, 4)
 
 
 def _forward(call: Call[Attention], _key: Key | None) -> None:
-    heads = _turned(call)
-    p_NKGTT, total_NKGT1 = _scores(call, call.saved[0]), _scores(call, call.scratch[1])
+    heads = turned(call)
+    p_NKGTT, total_NKGT1 = scores(call, call.saved[0]), scores(call, call.scratch[1])
     np.matmul(heads.queries, heads.keys.swapaxes(-1, -2), out=p_NKGTT)
-    np.multiply(p_NKGTT, _scale(heads), out=p_NKGTT)
+    np.multiply(p_NKGTT, heads.scale, out=p_NKGTT)
     _hide(call, p_NKGTT)
     _softmax(p_NKGTT, total_NKGT1)
-    np.matmul(p_NKGTT, heads.values, out=_mixture(call, call.output))
+    np.matmul(p_NKGTT, heads.values, out=mixture(call, call.output))
 
 
-def _turned(call: Call[Attention]) -> _Heads:
+def turned(call: Call[Attention]) -> Heads:
     """The heads to compare; written to saved where they turn."""
     qkv = call.inputs[0]
     if not call.layer.rotary:
-        return _Heads(call, qkv)
+        return Heads(call, qkv)
     turned = call.saved[1]
     np.copyto(turned, qkv[..., : turned.shape[-1]])
     turn(*_turning(call, turned))
-    return _Heads(call, turned, qkv)
+    return Heads(call, turned, qkv)
 
 
-def _heads_before(call: Call[Attention]) -> _Heads:
+def _heads_before(call: Call[Attention]) -> Heads:
     """Those that the forward pass compared."""
     qkv = call.inputs[0]
-    return _Heads(call, call.saved[1], qkv) if call.layer.rotary else _Heads(call, qkv)
+    return Heads(call, call.saved[1], qkv) if call.layer.rotary else Heads(call, qkv)
 
 
 def _turning(call: Call[Attention], array: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -152,24 +157,34 @@ def _softmax(scores_NKGTT: Array, total_NKGT1: Array) -> None:
 
 
 def _vjp(call: Call[Attention]) -> None:
-    """With s the scores: ds = p (dp - Σ p dp), where Σ p dp = Σ y dy over a head's numbers."""
+    vjp(call, _softmax_vjp)
+
+
+def vjp(call: Call[Attention], softmax_vjp: Callable[[Call[Attention], float], None]) -> None:
+    """The products around softmax_vjp, which makes ds of dp in the first scratch array."""
     _no_gradient_of_the_mask(call)
     dqkv = call.input_gradients[0]
     if dqkv is None:
         return
-    heads, d = _heads_before(call), _Heads(call, dqkv)
-    p_NKGTT, ds_NKGTT = _scores(call, call.saved[0]), _scores(call, call.scratch[0])
-    dy_NKGTD = _mixture(call, call.output_gradient)
+    heads, d = _heads_before(call), Heads(call, dqkv)
+    p_NKGTT, ds_NKGTT = scores(call, call.saved[0]), scores(call, call.scratch[0])
+    dy_NKGTD = mixture(call, call.output_gradient)
     np.matmul(dy_NKGTD, heads.values.swapaxes(-1, -2), out=ds_NKGTT)
-    np.subtract(ds_NKGTT, _means(call), out=ds_NKGTT)
-    np.multiply(ds_NKGTT, p_NKGTT, out=ds_NKGTT)
-    np.multiply(ds_NKGTT, _scale(heads), out=ds_NKGTT)
+    softmax_vjp(call, heads.scale)
     np.matmul(ds_NKGTT, heads.keys, out=d.queries)
-    addend = _Heads(call, call.scratch[2])
+    addend = Heads(call, call.scratch[2])
     _share(ds_NKGTT, heads.queries, d.keys, addend.keys)
     _share(p_NKGTT, dy_NKGTD, d.values, addend.values)
     if call.layer.rotary:
         turn(*_turning(call, dqkv), back=True)
+
+
+def _softmax_vjp(call: Call[Attention], scale: float) -> None:
+    """With s the scores: ds = p (dp - Σ p dp), where Σ p dp = Σ y dy over a head's numbers."""
+    p_NKGTT, ds_NKGTT = scores(call, call.saved[0]), scores(call, call.scratch[0])
+    np.subtract(ds_NKGTT, _means(call), out=ds_NKGTT)
+    np.multiply(ds_NKGTT, p_NKGTT, out=ds_NKGTT)
+    np.multiply(ds_NKGTT, scale, out=ds_NKGTT)
 
 
 def _no_gradient_of_the_mask(call: Call[Attention]) -> None:
@@ -179,10 +194,10 @@ def _no_gradient_of_the_mask(call: Call[Attention]) -> None:
 
 
 def _means(call: Call[Attention]) -> Array:
-    room, mean = call.scratch[2].reshape(-1), _scores(call, call.scratch[1])
+    room, mean = call.scratch[2].reshape(-1), scores(call, call.scratch[1])
     product = room[: call.output.size].reshape(call.output.shape)
     np.multiply(call.output, call.output_gradient, out=product)
-    np.add.reduce(_mixture(call, product), axis=-1, keepdims=True, out=mean)
+    np.add.reduce(mixture(call, product), axis=-1, keepdims=True, out=mean)
     return mean
 
 
@@ -200,16 +215,13 @@ def _groups(left_NKGTT: Array, right_NKGTD: Array) -> Iterator[tuple[Array, Arra
         yield left_NKGTT[:, :, group], right_NKGTD[:, :, group]
 
 
-def _scale(heads: _Heads) -> float:
-    return 1 / math.sqrt(heads.queries.shape[-1])
-
-
-def _scores(call: Call[Attention], array: Array) -> Array:
+def scores(call: Call[Attention], array: Array) -> Array:
+    """A view of shape (N, K, G, T, 1 or T) of an array like the probabilities."""
     shared = kv_heads(call.layer)
     return array.reshape(len(array), shared, call.layer.heads // shared, *array.shape[2:])
 
 
-def _mixture(call: Call[Attention], array: Array) -> Array:
+def mixture(call: Call[Attention], array: Array) -> Array:
     """A view of shape (N, K, G, T, D) of an array like the output."""
     shared, heads = kv_heads(call.layer), call.layer.heads
     width = array.shape[-1] // heads

@@ -18,7 +18,7 @@ from gradloom.worker.engine.metrics import TOP, Statistics
 from gradloom.worker.engine.spec import KlDivergence, SoftmaxCrossEntropy, Target
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
     """The scratch of cross-entropy.
 
     share is what a row's label weighs, even what each class of it weighs alike; all is the sum of
@@ -47,11 +47,12 @@ def _scratch(outputs: int, target: Target) -> tuple[Buffer, ...]:
     return (table, truths, *(column,) * 5, wide, whole, whole, truth, truth)
 
 
-def _work(call: LossCall[SoftmaxCrossEntropy]) -> _Work:
+def work_of(call: LossCall[SoftmaxCrossEntropy]) -> Work:
+    """The scratch arrays by their names, a line for each label."""
     labels = call.target.size
     shapes = ((labels, -1),) * 2 + ((labels, 1),) * 5 + ((labels,),) * 5
     arrays = (a.reshape(s) for a, s in zip(call.scratch, shapes, strict=True))
-    return _Work(*arrays)
+    return Work(*arrays)
 
 
 def _logits(call: LossCall[SoftmaxCrossEntropy], array: Array) -> Array:
@@ -64,7 +65,8 @@ def _is_plain(loss: SoftmaxCrossEntropy) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _class_weights(loss: SoftmaxCrossEntropy, classes: int, dtype: np.dtype[np.generic]) -> Array:
+def class_weights(loss: SoftmaxCrossEntropy, classes: int, dtype: np.dtype[np.generic]) -> Array:
+    """What the classes weigh."""
     return np.array(loss.class_weights or (1.0,) * classes, dtype)
 
 
@@ -73,7 +75,7 @@ def _classes(target: Target) -> Shape:
 
 
 def _cross_entropy(call: LossCall[SoftmaxCrossEntropy]) -> Statistics:
-    work = _work(call)
+    work = work_of(call)
     _shift(call, work)
     divisor, rows = _weigh(call, work)
     hits = _hits(call, work)
@@ -82,13 +84,13 @@ def _cross_entropy(call: LossCall[SoftmaxCrossEntropy]) -> Statistics:
         _normalize(work.probabilities_NC, work.log_total_N1)
         return divisor, summed(work.log_total_N1, work.wide_N) - chosen, rows, *hits
     classes = work.probabilities_NC.shape[1]
-    weights_C = _class_weights(call.loss, classes, call.output.dtype)
+    weights_C = class_weights(call.loss, classes, call.output.dtype)
     np.matmul(work.probabilities_NC, weights_C, out=work.all_N1.reshape(-1))
     _normalize(work.probabilities_NC, work.log_total_N1)
     return divisor, _weighted_loss(work, float(weights_C.sum())), rows, *hits
 
 
-def _shift(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> None:
+def _shift(call: LossCall[SoftmaxCrossEntropy], work: Work) -> None:
     """Logits less their row's largest, the one of the label, and where that stands."""
     z_NC = _logits(call, call.output)
     classes = z_NC.shape[1]
@@ -101,7 +103,7 @@ def _shift(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> None:
     _take(work.probabilities_NC, work.places_N, work.chosen_N1)
 
 
-def _weigh(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> tuple[float, float]:
+def _weigh(call: LossCall[SoftmaxCrossEntropy], work: Work) -> tuple[float, float]:
     """Fills kept, share and even; the sum of the labels' weights, and of the rows kept."""
     labels_N = call.target.reshape(-1)
     if _is_plain(call.loss):
@@ -110,7 +112,7 @@ def _weigh(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> tuple[float, flo
     classes, ignored = work.probabilities_NC.shape[1], call.loss.ignore_index
     # No label is -1.
     np.not_equal(labels_N, -1 if ignored is None else ignored, out=work.kept_N)
-    weights_C = _class_weights(call.loss, classes, call.output.dtype)
+    weights_C = class_weights(call.loss, classes, call.output.dtype)
     np.take(weights_C, labels_N, mode="clip", out=work.share_N1.reshape(-1))
     kept_N1 = work.kept_N.reshape(-1, 1)
     np.multiply(work.share_N1, kept_N1, out=work.share_N1)
@@ -120,7 +122,7 @@ def _weigh(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> tuple[float, flo
     return divisor, float(np.count_nonzero(work.kept_N))
 
 
-def _hits(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> tuple[float, ...]:
+def _hits(call: LossCall[SoftmaxCrossEntropy], work: Work) -> tuple[float, ...]:
     """Rows whose label is the first of the largest, and is of the TOP largest even after ties."""
     z_NC = _logits(call, call.output)
     np.argmax(z_NC, axis=1, out=work.counts_N)
@@ -136,7 +138,7 @@ def _hits(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> tuple[float, ...]
     return correct, float(np.count_nonzero(work.hits_N))
 
 
-def _weighted_loss(work: _Work, total_weight: float) -> float:
+def _weighted_loss(work: Work, total_weight: float) -> float:
     """Σ share (log Σ exp - chosen) + even (total_weight log Σ exp - all)."""
     np.subtract(work.log_total_N1, work.chosen_N1, out=work.chosen_N1)
     np.multiply(work.chosen_N1, work.share_N1, out=work.chosen_N1)
@@ -149,12 +151,12 @@ def _weighted_loss(work: _Work, total_weight: float) -> float:
 
 def _cross_entropy_vjp(call: LossCall[SoftmaxCrossEntropy]) -> None:
     """softmax(z) - 1 at the label; with weights p (share + even Σ w) - even w, - share there."""
-    work, dz_NC = _work(call), _logits(call, call.output_gradient)
+    work, dz_NC = work_of(call), _logits(call, call.output_gradient)
     if _is_plain(call.loss):
         np.copyto(dz_NC, work.probabilities_NC)
         work.share_N1.fill(1)
     else:
-        weights_C = _class_weights(call.loss, dz_NC.shape[1], dz_NC.dtype)
+        weights_C = class_weights(call.loss, dz_NC.shape[1], dz_NC.dtype)
         np.multiply(work.even_N1, float(weights_C.sum()), out=work.chosen_N1)
         np.add(work.chosen_N1, work.share_N1, out=work.chosen_N1)
         np.multiply(work.probabilities_NC, work.chosen_N1, out=dz_NC)

@@ -37,7 +37,8 @@ class LossRule(Generic[K]):
 
     forward returns the loss's statistics, sums over rows: metrics.STATISTICS says which. vjp,
     called after it, writes the gradient of the summed loss with respect to the model's output.
-    scratch takes the numbers a row puts out, and the target.
+    scratch takes the numbers a row puts out, and the target. measure, called after forward where a
+    model is evaluated and not in training, counts what metrics.MEASURES says.
     """
 
     forward: Callable[[LossCall[K]], Statistics]
@@ -45,6 +46,7 @@ class LossRule(Generic[K]):
     target: str
     wanted: Callable[[Target], Shape]
     scratch: Callable[[int, Target], tuple[Buffer, ...]]
+    measure: Callable[[LossCall[K]], Statistics] | None = None
 
 
 def numbers(target: Target) -> Shape:

@@ -26,7 +26,9 @@ from gradloom.worker.engine.spec import (
 )
 
 # Any: each rule takes its own loss's description.
-RULES: Mapping[type[Loss], LossRule[Any]] = {
+Rules = Mapping[type[Loss], LossRule[Any]]
+
+RULES: Rules = {
     SoftmaxCrossEntropy: SOFTMAX_CROSS_ENTROPY,
     MeanSquaredError: MEAN_SQUARED_ERROR,
     BinaryCrossEntropy: BINARY_CROSS_ENTROPY,
@@ -36,11 +38,11 @@ RULES: Mapping[type[Loss], LossRule[Any]] = {
 }
 
 
-def rule_of(loss: Loss, target: Target) -> LossRule[Any]:
-    """The rule of a loss that is held to this target."""
+def rule_of(loss: Loss, target: Target, rules: Rules = RULES) -> LossRule[Any]:
+    """The rule of a loss that is held to this target, from a table of those of one output."""
     if isinstance(loss, Joint):
-        return joint_rule(loss, target, lambda part: RULES[type(part)])
-    return RULES[type(loss)]
+        return joint_rule(loss, target, lambda part: rules[type(part)])
+    return rules[type(loss)]
 
 
 def fits_target(rule: LossRule[Any], output: Shape, target: Target) -> bool:

@@ -14,8 +14,8 @@ from gradloom.worker.engine.binding import Bound, Memory, bind
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.layout import lay_out, needed_gradients, workspaces
 from gradloom.worker.engine.loss import LossCall
-from gradloom.worker.engine.losses import rule_of
-from gradloom.worker.engine.metrics import Statistics
+from gradloom.worker.engine.losses import RULES, Rules, rule_of
+from gradloom.worker.engine.metrics import Statistics, measures_of
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.shards import Shard
@@ -52,6 +52,7 @@ class Plan:
         registers: int = 1,
         input_gradient: bool = False,
         operations: Operations = OPERATIONS,
+        losses: Rules = RULES,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.graph = graph
@@ -62,7 +63,7 @@ class Plan:
         self.backward_seconds = 0.0
         self._operations = operations
         self._clock = clock
-        self._rules = rule_of(graph.loss, graph.target)
+        self._rules = rule_of(graph.loss, graph.target, losses)
         self._needed = needed_gradients(graph, input_gradient)
         self._memory = self._allocate(dtype)
         self._bindings: dict[tuple[int, tuple[Shard, ...]], tuple[Array, Bound]] = {}
@@ -120,12 +121,13 @@ class Plan:
         return statistics
 
     def evaluate(self, rows: int, key: Key | None = None) -> Statistics:
-        """Measure the rows that were put in, as in training where a key is given."""
+        """Measure the rows that were put in; where a key is given, as training does and no more."""
         bound = self._bound((Shard(rows),))
         with np.errstate(all="ignore"):
             self._run(bound, (key,))
             (call,) = bound.losses
-            return self._rules.forward(call) if call else self._nothing()
+            statistics = self._rules.forward(call) if call else self._nothing()
+            return statistics if key else (*statistics, *self._measured(call))
 
     def predict(self, rows: int) -> Array:
         """The model's output for the rows that were put in; valid until the next call."""
@@ -145,6 +147,12 @@ class Plan:
         statistics = self._rules.forward(call)
         self._rules.vjp(call)
         return statistics
+
+    def _measured(self, call: LossCall[Any] | None) -> Statistics:
+        """What an evaluation counts besides."""
+        if call is None or self._rules.measure is None:
+            return (0.0,) * measures_of(self.graph.loss, self.graph.target)
+        return self._rules.measure(call)
 
     def _nothing(self) -> Statistics:
         return (0.0,) * len(self.graph.statistics)

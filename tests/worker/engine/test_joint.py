@@ -7,6 +7,7 @@ import pytest
 
 from gradloom.worker.engine.gradient_check import check_gradients
 from gradloom.worker.engine.graph import Graph, ModelError, build_graph
+from gradloom.worker.engine.kernels.losses import FAST_RULES
 from gradloom.worker.engine.metrics import summarize
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import Key
@@ -94,6 +95,11 @@ def test_the_gradient_of_labels_at_every_position_is_right() -> None:
     labels = Target("labels", classes=3, shape=(4,))
     graph = built(JOINT, replace(MODEL, nodes=nodes), labels, NUMBERS)
     errors = check_gradients(graph, rows=3)
+    assert max(error.relative_error for error in errors) < 1e-6
+
+
+def test_the_gradient_of_several_losses_is_right_with_the_kernels_that_jobs_run() -> None:
+    errors = check_gradients(built(), rows=5, losses=FAST_RULES)
     assert max(error.relative_error for error in errors) < 1e-6
 
 
