@@ -27,7 +27,7 @@ from gradloom.service.jobs.spec import Checkpoints, HealthSpec, JobSpec, Resourc
 from gradloom.service.wire import model_sketch, spec_parts, spec_to_wire
 from gradloom.v1 import specs_pb2
 from gradloom.worker.assembly import (
-    TARGET_KINDS,
+    asked_of,
     data_sha256,
     inputs_of,
     joins_inputs,
@@ -36,17 +36,18 @@ from gradloom.worker.assembly import (
 )
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
-from gradloom.worker.data.preparation import Summary, inspect
+from gradloom.worker.data.preparation import Asked, Summary, inspect
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.data.target import TargetKind
 from gradloom.worker.data.wording import size
-from gradloom.worker.engine.check import check_model, check_optimizer, check_schedule
+from gradloom.worker.engine.check import check_model, check_optimizer, check_parts, check_schedule
 from gradloom.worker.engine.graph import Graph, ModelError, build_graph
 from gradloom.worker.engine.optimizers import slots
 from gradloom.worker.engine.profile import BITS_VERSION
 from gradloom.worker.engine.spec import (
     Fault,
     InitialWeights,
+    Joint,
     Loss,
     MeanSquaredError,
     Model,
@@ -246,24 +247,36 @@ def _plain_faults(draft: Draft) -> Iterator[Fault | SpecFault]:
 def _look_at_data(findings: Findings, draft: Draft, roots: Roots) -> None:
     if draft.data is None:
         return
-    if not draft.data.target:
-        findings.add([SpecFault("data.target", _NO_TARGET)])
+    faults = tuple(_target_faults(draft.data, draft.loss))
+    findings.add(faults)
+    if faults:
         return
     try:
         findings.summary = inspect(
             draft.data,
             roots,
             seed=draft.seed or 0,
-            kind=_kind(draft.loss),
+            kind=_asked(draft.loss),
             joined=draft.model is not None and joins_inputs(draft.model),
         )
     except DataError as error:
         findings.add(error.faults)
 
 
-def _kind(loss: Loss | None) -> TargetKind:
+def _target_faults(data: DataSpec, loss: Loss | None) -> Iterator[SpecFault]:
+    """That what is to be predicted is named once: by the data, or by the parts of a joint loss."""
+    if not isinstance(loss, Joint):
+        if not data.target:
+            yield SpecFault("data.target", _NO_TARGET)
+        return
+    if data.target:
+        yield SpecFault("data.target", _TARGET_TWICE)
+    yield from (SpecFault(each.field, each.description) for each in check_parts(loss))
+
+
+def _asked(loss: Loss | None) -> Asked:
     """What the loss asks of the target; whatever it is where the loss is not known."""
-    return TARGET_KINDS[type(loss)] if loss else TargetKind.NUMBERS
+    return asked_of(loss) if loss else TargetKind.NUMBERS
 
 
 def _look_at_model(findings: Findings, draft: Draft) -> None:
@@ -350,6 +363,7 @@ def _look_at_size(findings: Findings, draft: Draft) -> None:
 
 
 _NO_TARGET = "target is missing: name the array or column to predict."
+_TARGET_TWICE = "The parts of loss.joint name their targets: leave data.target out."
 
 
 def _too_many_parameters(count: int, optimizer: Optimizer) -> str:

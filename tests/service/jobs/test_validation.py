@@ -39,6 +39,8 @@ from gradloom.worker.engine.spec import (
     Flatten,
     GroupNorm,
     InitialWeights,
+    Joint,
+    JointPart,
     Lamb,
     LayerNorm,
     LeakyRelu,
@@ -48,6 +50,7 @@ from gradloom.worker.engine.spec import (
     Optimizer,
     Positions,
     Relu,
+    Reshape,
     Residual,
     Sgd,
     Softmax,
@@ -586,3 +589,57 @@ def test_a_model_of_layers_joins_its_inputs(roots: Roots) -> None:
 def test_a_language_model_is_sound(roots: Roots) -> None:
     checked = validate(language_model(Embedding(97, 8))(SPEC), roots)
     assert checked.plan.layers[-1].output_shape == (COLUMNS, 97)
+
+
+def two_outputs(**changes: object) -> JobSpec:
+    """Labels and pictures, both predicted from the images."""
+    nodes = (
+        ModelNode("which", ("images",), (Dense(CLASSES),)),
+        ModelNode("seen", ("images",), (Dense(6), Reshape((2, 3)))),
+    )
+    loss = Joint(
+        (
+            JointPart("which", "labels", SoftmaxCrossEntropy()),
+            JointPart("seen", "pictures", MeanSquaredError(), 0.1),
+        )
+    )
+    model = Model(nodes=nodes, outputs=("which", "seen"))
+    whole = replace(SPEC, model=model, loss=loss, data=replace(SPEC.data, target=""))
+    return replace(whole, **changes)
+
+
+def test_every_output_has_a_target_of_its_own(roots: Roots) -> None:
+    plan = validate(two_outputs(), roots).plan
+    assert [(layer.path, layer.output_shape) for layer in plan.layers][-2:] == [
+        ("loss.joint.flatten", (6,)),
+        ("loss.joint.concat", (CLASSES + 6,)),
+    ]
+
+
+def test_targets_of_a_joint_loss_are_named_by_its_parts_alone(roots: Roots) -> None:
+    spec = two_outputs(data=SPEC.data)
+    (fault,) = faults_of(spec, roots)
+    assert (fault.field, fault.description) == (
+        "data.target",
+        "The parts of loss.joint name their targets: leave data.target out.",
+    )
+
+
+def test_b058_a_part_names_an_array_that_is_not_there(roots: Roots) -> None:
+    spec = two_outputs()
+    assert isinstance(spec.loss, Joint)
+    first, second = spec.loss.parts
+    wrong = replace(spec, loss=Joint((replace(first, target="label"), second)))
+    (fault,) = faults_of(wrong, roots)
+    assert fault.field == "loss.joint.parts[0].target"
+    assert fault.description.startswith('There is no array "label".')
+
+
+def test_b062_labels_of_a_part_are_whole_numbers(roots: Roots) -> None:
+    spec = two_outputs()
+    assert isinstance(spec.loss, Joint)
+    first, second = spec.loss.parts
+    wrong = replace(spec, loss=Joint((replace(first, target="halves"), second)))
+    (fault,) = faults_of(wrong, roots)
+    assert fault.field == "loss.joint.parts[0].target"
+    assert "class labels are whole numbers from 0" in fault.description
