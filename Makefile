@@ -82,6 +82,9 @@ constraints: ## resolve dependencies anew into the hashed constraints files
 bench-engine: $(BIN)/.installed ## measure training steps, beside PyTorch where there is one
 	$(BIN)/python -m benchmarks.engine
 
+bench-health: $(BIN)/.installed ## measure what looking at the layers costs
+	$(BIN)/python -m benchmarks.health
+
 bench-gradient: $(BIN)/.installed ## measure what a gradient costs against finite differences
 	$(BIN)/python -m benchmarks.gradient_cost
 
@@ -92,4 +95,4 @@ clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out
 
 .PHONY: help install demo test test-parity lint types check protos protos-check constraints \
-  bench-engine bench-gradient serve clean
+  bench-engine bench-gradient bench-health serve clean

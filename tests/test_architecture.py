@@ -123,6 +123,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
 PURE = (
     "gradloom.service.jobs.states",
     "gradloom.service.training.coordinator",
+    "gradloom.service.training.diagnoses",
     "gradloom.service.training.events",
     "gradloom.service.training.policies",
     "gradloom.service.training.scheduler",

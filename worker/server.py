@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256, joins_inputs
+from gradloom.worker.assembly import asked_of, data_sha256, joins_inputs
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
@@ -74,6 +74,7 @@ class Server:
             "pid": os.getpid(),
             "profile": profile_of(os.environ),
             "selftest_sha256": _selftest_sha256(),
+            "baseline": self._replica.baseline,
         }
         return Answer(AnswerKind.READY, 0, facts)
 
@@ -111,9 +112,9 @@ def _selftest_sha256() -> str:
 def _data(task: Task) -> Prepared:
     """The job's data. Raises DataError, or DataChanged where it is other than it was."""
     learning = task.learning
-    kind = TARGET_KINDS[type(learning.loss)]
+    asked = asked_of(learning.loss)
     joined = joins_inputs(learning.model)
-    data = prepare(task.data, _roots(task), seed=learning.seed, kind=kind, joined=joined)
+    data = prepare(task.data, _roots(task), seed=learning.seed, kind=asked, joined=joined)
     found = data_sha256(data.summary)
     if found != task.data_sha256:
         raise _changed("data's", found, task.data_sha256)

@@ -28,9 +28,9 @@ Vector = npt.NDArray[np.float32]
 _SLOT = "optimizer."
 _AVERAGE = "average."
 _STEP = "step"
+_COUNTERS = "counters"
 # The path of the input of a chain; those of a model of nodes have names below it.
 _DATA = "data"
-_COUNTERS = "counters"
 
 
 class BadState(ValueError):
@@ -180,7 +180,8 @@ class State:
             "inputs": json.dumps(_input_shapes(self._graph)),
             "target": json.dumps(asdict(self._graph.target)),
         }
-        return save(self._named(self.weights), {**metadata, **shapes, _STEP: str(self.step)})
+        whole = {**metadata, **shapes, _STEP: str(self.step)}
+        return save(self._named(self.weights), whole)
 
     def snapshot(self, metadata: Mapping[str, str]) -> bytes:
         """The whole state as a safetensors file; restore takes it back."""
@@ -215,13 +216,6 @@ class State:
             np.copyto(place, found)
 
 
-def _input_shapes(graph: Graph) -> Shape | dict[str, Shape]:
-    """The shape of a row that goes in, or those of several inputs by their names."""
-    if graph.inputs[0].path == _DATA:
-        return graph.input_shape
-    return {node.path.removeprefix(f"{_DATA}."): node.shape for node in graph.inputs}
-
-
 def _prefixes(optimizer: Optimizer) -> tuple[str, ...]:
     """What the names of each vector's arrays begin with in a snapshot: the parameters first."""
     of_slots = (f"{_SLOT}{name}." for name in slots(optimizer.kind))
@@ -231,6 +225,13 @@ def _prefixes(optimizer: Optimizer) -> tuple[str, ...]:
 def _counters(text: str) -> Counters:
     values = json.loads(text)
     return Counters(**{**values, "plateau": Plateau(**values["plateau"])})
+
+
+def _input_shapes(graph: Graph) -> Shape | dict[str, Shape]:
+    """The shape of a row that goes in, or those of several inputs by their names."""
+    if graph.inputs[0].path == _DATA:
+        return graph.input_shape
+    return {node.path.removeprefix(f"{_DATA}."): node.shape for node in graph.inputs}
 
 
 def _momentum(graph: Graph) -> Vector:

@@ -16,17 +16,18 @@ from gradloom.service.jobs.job import Plan, PlanLayer, Receipt
 from gradloom.service.jobs.naming import name_faults
 from gradloom.service.jobs.ranges import (
     checkpoints_faults,
+    health_faults,
     length_of,
     resources_faults,
     seed_faults,
     shards_of,
     training_faults,
 )
-from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
+from gradloom.service.jobs.spec import Checkpoints, HealthSpec, JobSpec, Resources, Training
 from gradloom.service.wire import model_sketch, spec_parts, spec_to_wire
 from gradloom.v1 import specs_pb2
 from gradloom.worker.assembly import (
-    TARGET_KINDS,
+    asked_of,
     data_sha256,
     inputs_of,
     joins_inputs,
@@ -35,17 +36,18 @@ from gradloom.worker.assembly import (
 )
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
-from gradloom.worker.data.preparation import Summary, inspect
+from gradloom.worker.data.preparation import Asked, Summary, inspect
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.data.target import TargetKind
 from gradloom.worker.data.wording import size
-from gradloom.worker.engine.check import check_model, check_optimizer, check_schedule
+from gradloom.worker.engine.check import check_model, check_optimizer, check_parts, check_schedule
 from gradloom.worker.engine.graph import Graph, ModelError, build_graph
 from gradloom.worker.engine.optimizers import slots
 from gradloom.worker.engine.profile import BITS_VERSION
 from gradloom.worker.engine.spec import (
     Fault,
     InitialWeights,
+    Joint,
     Loss,
     MeanSquaredError,
     Model,
@@ -102,6 +104,7 @@ class Draft:
     schedule: Schedule | None = None
     resources: Resources | None = None
     checkpoints: Checkpoints | None = None
+    health: HealthSpec | None = None
 
 
 @dataclass(slots=True)
@@ -142,7 +145,8 @@ def validate_message(message: specs_pb2.JobSpec, roots: Roots) -> Checked:
 def spec_sha256(spec: JobSpec) -> str:
     """Hash of all in a spec that decides the weights, beside files' bytes and our arithmetic.
 
-    Left out: name, resources, checkpoints, test rows, where files lie. Defaults are filled in.
+    Left out: name, resources, checkpoints, health, test rows, where files lie. Defaults are filled
+    in.
     """
     deciding = replace(
         spec,
@@ -154,6 +158,7 @@ def spec_sha256(spec: JobSpec) -> str:
         training=_deciding(spec.training),
         resources=Resources(),
         checkpoints=Checkpoints(),
+        health=HealthSpec(),
     )
     canonical = json.dumps(json_form(spec_to_wire(deciding)), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -233,6 +238,8 @@ def _plain_faults(draft: Draft) -> Iterator[Fault | SpecFault]:
         yield from check_optimizer(draft.optimizer)
     if draft.checkpoints is not None:
         yield from checkpoints_faults(draft.checkpoints)
+    if draft.health is not None:
+        yield from health_faults(draft.health)
     if draft.resources is not None:
         yield from resources_faults(draft.resources, draft.training)
 
@@ -240,24 +247,36 @@ def _plain_faults(draft: Draft) -> Iterator[Fault | SpecFault]:
 def _look_at_data(findings: Findings, draft: Draft, roots: Roots) -> None:
     if draft.data is None:
         return
-    if not draft.data.target:
-        findings.add([SpecFault("data.target", _NO_TARGET)])
+    faults = tuple(_target_faults(draft.data, draft.loss))
+    findings.add(faults)
+    if faults:
         return
     try:
         findings.summary = inspect(
             draft.data,
             roots,
             seed=draft.seed or 0,
-            kind=_kind(draft.loss),
+            kind=_asked(draft.loss),
             joined=draft.model is not None and joins_inputs(draft.model),
         )
     except DataError as error:
         findings.add(error.faults)
 
 
-def _kind(loss: Loss | None) -> TargetKind:
+def _target_faults(data: DataSpec, loss: Loss | None) -> Iterator[SpecFault]:
+    """That what is to be predicted is named once: by the data, or by the parts of a joint loss."""
+    if not isinstance(loss, Joint):
+        if not data.target:
+            yield SpecFault("data.target", _NO_TARGET)
+        return
+    if data.target:
+        yield SpecFault("data.target", _TARGET_TWICE)
+    yield from (SpecFault(each.field, each.description) for each in check_parts(loss))
+
+
+def _asked(loss: Loss | None) -> Asked:
     """What the loss asks of the target; whatever it is where the loss is not known."""
-    return TARGET_KINDS[type(loss)] if loss else TargetKind.NUMBERS
+    return asked_of(loss) if loss else TargetKind.NUMBERS
 
 
 def _look_at_model(findings: Findings, draft: Draft) -> None:
@@ -344,6 +363,7 @@ def _look_at_size(findings: Findings, draft: Draft) -> None:
 
 
 _NO_TARGET = "target is missing: name the array or column to predict."
+_TARGET_TWICE = "The parts of loss.joint name their targets: leave data.target out."
 
 
 def _too_many_parameters(count: int, optimizer: Optimizer) -> str:

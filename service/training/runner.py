@@ -12,9 +12,16 @@ from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent
 from gradloom.service.job_file import json_form
 from gradloom.service.jobs.job import Assignment
 from gradloom.service.jobs.states import Reason, State
-from gradloom.service.training.answers import location, seconds, step_report, total
+from gradloom.service.training.answers import (
+    baseline,
+    location,
+    seconds,
+    step_report,
+    total,
+)
 from gradloom.service.training.checkpoints import Identity
 from gradloom.service.training.coordinator import Coordinator
+from gradloom.service.training.diagnoses import Doctor
 from gradloom.service.training.events import (
     Begin,
     Cancelled,
@@ -134,6 +141,7 @@ class Run:
         self._progress = ProgressLog(
             plan_of(job), job.spec.training.update_rows, self._start_step, around.monotonic()
         )
+        self._doctor = Doctor(job.spec.schedule.warmup_steps, job.diagnoses)
         self._end: End | None = None
 
     def carry_out(self) -> End:
@@ -181,6 +189,7 @@ class Run:
 
     def _ready(self, worker: int, answer: Answer) -> Event:
         self._deadlines.pop(worker, None)
+        self._doctor.baseline = baseline(answer)
         facts = answer.facts
         self._hosts[worker] = (str(facts.get("node")), int(str(facts.get("pid"))))
         expected, found = self._job_selftest, str(facts.get("selftest_sha256"))
@@ -216,6 +225,10 @@ class Run:
 
     def _committed(self, report: StepReport) -> Iterator[Event]:
         self._reported_step = report.step
+        for diagnosis in self._doctor.committed(report):
+            self._journal.diagnosed(diagnosis)
+        if report.health and report.health.is_whole:
+            self._journal.looked(report.health)
         if report.skipped:
             self._progress.skipped(report.step)
             yield NotFinite(report.step, report.skipped, _not_finite(report))
@@ -310,6 +323,7 @@ class Run:
         rows = plan.validation_rows if split == "validation" else plan.test_rows
         statistics = total(self._rounds.answers, len(block_bounds(rows)))
         values = summarize(self._journal.job.spec.loss, statistics)
+        self._doctor.measured(split, step, values["loss"])
         if split == "validation":
             # A worker one step behind the newest may have to hear of the one before, too.
             self._measurements = (*self._measurements[-1:], (step, values["loss"]))

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save_file
 
+from gradloom.worker.data.container import Array
+from gradloom.worker.data.files import Roots
+from gradloom.worker.data.preparation import prepare
+from gradloom.worker.data.reader import Reader
+from gradloom.worker.data.split import Rows
+from gradloom.worker.data.target import TargetKind
 from gradloom.worker.engine.spec import (
     Dense,
     GroupNorm,
@@ -34,6 +41,7 @@ from gradloom.worker.messages import (
     Task,
     decode,
 )
+from gradloom.worker.replica import Replica
 from gradloom.worker.server import Server
 from tests.worker.jobs import LEARNING, task_in, write_rows
 
@@ -154,6 +162,64 @@ def test_an_order_may_bring_the_state_it_stands_on(task: Task) -> None:
     assert told(behind, 51, 4, MODEL, state=state).facts == told(first, 51, 4, MODEL).facts | {
         "seconds": {"data": 0.0, "forward": 0.0, "backward": 0.0}
     }
+
+
+def looks(task: Task, workers: int, steps: int = 6) -> list[object]:
+    """What is found at each step, looked at every third."""
+    watched = replace(task, health_interval=3)
+    servers = [started(watched) for _ in range(workers)]
+    roots: tuple[bytes, ...] = ()
+    found = []
+    for step in range(steps + 1):
+        orders = [
+            Order(step, step, Compute(i * 8 // workers, (i + 1) * 8 // workers), roots=roots)
+            for i in range(workers)
+        ]
+        roots = tuple(server.answer(order) for server, order in zip(servers, orders, strict=True))
+        commits = [decode(root).facts["commit"] for root in roots]
+        found.append([commit and commit["health"] for commit in commits])
+    return found[1:]
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_look_finds_the_same_with_any_number_of_workers(task: Task, workers: int) -> None:
+    alone, shared = looks(task, 1), looks(task, workers)
+    assert [step[0] is not None for step in alone] == [True, True, True, False, True, True]
+    assert shared == [step * workers for step in alone]
+
+
+def test_looking_changes_no_weight(task: Task) -> None:
+    assert trained(replace(task, health_interval=1), 2) == trained(task, 1)
+
+
+class Broken(Reader):
+    """Reads one row as no number, which the checks of the data would refuse."""
+
+    def fill(self, positions: Rows, inputs: Sequence[Array], target: Array) -> None:
+        super().fill(positions, inputs, target)
+        inputs[0][positions == BROKEN_ROW] = math.nan
+
+
+BROKEN_ROW = 7
+
+
+def test_a_row_that_is_no_number_is_found_where_it_is(task: Task) -> None:
+    """Nobody looks otherwise, and at no other shard."""
+    data = prepare(task.data, Roots(tuple(map(Path, task.roots))), seed=3, kind=TargetKind.LABELS)
+    reader = data.training
+    broken = Broken(reader._dataset, reader._rows, data.scalings)
+    replica = Replica(task, replace(data, training=broken))
+    found = [replica.advance([replica.compute(0, 8)]).health for _ in range(4)]
+    (health,) = filter(None, found[: found.index(next(filter(None, found))) + 1])
+    assert not health.is_whole
+    first, dense = health.layers[:2]
+    assert (first.path, first.non_finite, first.numbers) == ("data", 2, 3 * 2)
+    assert dense.non_finite == 13
+
+
+def test_a_worker_says_what_the_best_constant_answer_comes_to(task: Task) -> None:
+    ready = decode(Server().answer((task, None)))
+    assert ready.facts["baseline"] == pytest.approx(math.log(3), abs=0.02)
 
 
 def test_an_order_that_is_repeated_makes_the_step_once(task: Task) -> None:
