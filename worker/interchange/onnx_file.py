@@ -9,6 +9,7 @@ from onnx import TensorProto, ValueInfoProto, checker, helper
 from gradloom.worker.engine.arrays import Shape
 from gradloom.worker.engine.graph import Graph, Node
 from gradloom.worker.engine.operations import OPERATIONS
+from gradloom.worker.engine.spec import Joint
 from gradloom.worker.interchange.onnx_part import Part, Weight
 from gradloom.worker.interchange.onnx_rules import RULES
 from gradloom.worker.interchange.onnx_writer import Writer
@@ -18,30 +19,30 @@ OPSET = 20
 _IR_VERSION = 9
 
 OUTPUT = "output"
+# Where nodes stand that a joint loss adds at the end.
+_JOINED = "loss.joint."
 
 
 def onnx_model(graph: Graph, vector: npt.NDArray[np.float32], metadata: Mapping[str, str]) -> bytes:
     """The model for inference, any number of rows at a time.
 
     The vector is the flat one of the graph's parameters and buffers. Inputs are called as the
-    graph calls them, the output "output".
+    graph calls them, the output "output", or as the model where it has several.
     """
     write = Writer()
     values: list[str] = []
-    for node in graph.nodes:
+    outputs = _outputs(graph)
+    for node in graph.nodes[: 1 + max(outputs.values())]:
         values.append(_written(write, graph, node, values, vector))
-    # A model of dropout alone would have no node: the output is a node's in any case.
-    write.nodes.append(helper.make_node("Identity", [values[-1]], [OUTPUT]))
+    # A model of dropout alone would have no node: an output is a node's in any case.
+    for name, place in outputs.items():
+        write.nodes.append(helper.make_node("Identity", [values[place]], [name]))
     model = helper.make_model(
         helper.make_graph(
             write.nodes,
             "gradloom",
-            [
-                _rows(values[at], node.shape)
-                for at, node in enumerate(graph.nodes)
-                if _is_input(node)
-            ],
-            [_rows(OUTPUT, graph.output_shape)],
+            [_rows(node.path, node.shape) for node in graph.inputs],
+            [_rows(name, graph.nodes[place].shape) for name, place in outputs.items()],
             write.constants,
         ),
         producer_name="gradloom",
@@ -53,15 +54,22 @@ def onnx_model(graph: Graph, vector: npt.NDArray[np.float32], metadata: Mapping[
     return model.SerializeToString()
 
 
-def _is_input(node: Node) -> bool:
-    return not node.inputs
+def _outputs(graph: Graph) -> dict[str, int]:
+    """The nodes that are outputs, by name; before what brings them together for a joint loss."""
+    if not isinstance(graph.loss, Joint):
+        return {OUTPUT: len(graph.nodes) - 1}
+    found = {}
+    for part, place in zip(graph.loss.parts, graph.nodes[-1].inputs, strict=True):
+        is_flattened = graph.nodes[place].path.startswith(_JOINED)
+        found[part.output] = graph.nodes[place].inputs[0] if is_flattened else place
+    return found
 
 
 def _written(
     write: Writer, graph: Graph, node: Node, values: list[str], vector: npt.NDArray[np.float32]
 ) -> str:
     """The name of the node's value."""
-    if _is_input(node):
+    if not node.inputs:
         return node.path
     rules, shapes = OPERATIONS[node.operation], graph.input_shapes(node)
     roles = [

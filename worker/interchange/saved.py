@@ -42,15 +42,20 @@ def read_saved(content: bytes, model: Model, loss: Loss) -> SavedModel:
     """
     facts = metadata(content)
     try:
-        target = Target(**json.loads(facts["target"]))
-        held = Target(target.kind, target.classes, tuple(target.shape))
-        graph = build_graph(model, loss, _inputs(json.loads(facts["inputs"])), held)
+        target = _target(json.loads(facts["target"]))
+        graph = build_graph(model, loss, _inputs(json.loads(facts["inputs"])), target)
         return SavedModel(graph, arranged(graph, content), facts)
     except (ModelError, WeightsError) as error:
         sentences = " ".join(fault.description for fault in error.faults)
         raise BadModelFile(f"The file's weights are not those of its spec: {sentences}") from None
     except (KeyError, TypeError, ValueError, RecursionError):
         raise BadModelFile("The file does not say what goes into the model.") from None
+
+
+def _target(fields: Mapping[str, Any]) -> Target:
+    """A target, or several together; an unknown field raises TypeError."""
+    shape, parts = tuple(fields["shape"]), tuple(map(_target, fields["parts"]))
+    return Target(**{**fields, "shape": shape, "parts": parts})
 
 
 # A value of a JSON document.

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.graph import Graph
+from gradloom.worker.engine.graph import Graph, build_graph
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.spec import (
@@ -18,11 +18,19 @@ from gradloom.worker.engine.spec import (
     Embedding,
     Flatten,
     GroupNorm,
+    Joint,
+    JointPart,
     LayerNorm,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Model,
+    ModelNode,
     Positions,
     Relu,
+    Reshape,
     Residual,
     Tanh,
+    Target,
     TransformerBlock,
 )
 from gradloom.worker.interchange.onnx_file import OPSET, OUTPUT, onnx_model
@@ -99,6 +107,28 @@ def test_padding_is_not_looked_at() -> None:
     tokens = np.array([[0, 0, 1, 2, 3, 0], [4, 5, 6, 1, 0, 0], [0] * 6], np.float32)
     assert "padding_mask" in [node.operation for node in graph.nodes]
     agree(graph, tokens)
+
+
+def test_several_outputs_have_the_names_of_the_model() -> None:
+    nodes = (
+        ModelNode("stem", ("rows",), (Dense(6), Relu())),
+        ModelNode("age", ("stem",), (Dense(1),)),
+        ModelNode("place", ("stem",), (Dense(4), Reshape((2, 2)))),
+    )
+    parts = (
+        JointPart("age", "years", MeanSquaredError()),
+        JointPart("place", "map", MeanAbsoluteError()),
+    )
+    targets = (Target("numbers", shape=(1,)), Target("numbers", shape=(2, 2)))
+    model = Model(nodes=nodes, outputs=("age", "place"))
+    joint = Target("joint", shape=(5,), parts=targets)
+    graph = build_graph(model, Joint(parts), {"rows": (3,)}, joint)
+    vector, data = weights(graph), rows((3,), ROWS)
+    session = onnxruntime.InferenceSession(onnx_model(graph, vector, {}))
+    age, place = session.run(["age", "place"], {"data.rows": data})
+    assert place.shape == (ROWS, 2, 2)
+    together = np.concatenate([age, place.reshape(ROWS, 4)], axis=1)
+    np.testing.assert_allclose(together, ours(graph, vector, data), atol=TOLERANCE)
 
 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:

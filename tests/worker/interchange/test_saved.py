@@ -72,7 +72,7 @@ def changed(content: bytes, **facts: str) -> bytes:
         {"inputs": "{"},
         {"inputs": "[" * 100_000},
         {"target": "[]"},
-        {"target": json.dumps({"kind": "labels", "clases": 3})},
+        {"target": json.dumps({"kind": "labels", "clases": 3, "shape": [], "parts": []})},
         {"target": json.dumps({"kind": "numbers", "shape": 3})},
     ],
 )
