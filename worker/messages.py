@@ -14,7 +14,8 @@ from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.spec import Learning
 
 _LENGTH = struct.Struct("<I")
-_HEADER_LIMIT = 1 << 20
+# A look at ten thousand layers fits in it.
+_HEADER_LIMIT = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,9 @@ class Task:
     """All a worker needs to compute any shard of a job.
 
     batch_size are the rows of an update, shards the virtual shards of it, roots the folders data
-    may be read from. All learning rates are multiplied by rate_factor.
+    may be read from. All learning rates are multiplied by rate_factor. Layers are looked at every
+    health_interval steps, never where it is 0. initial_weights_sha256 is set where the model
+    begins from a file.
     """
 
     learning: Learning
@@ -32,6 +35,8 @@ class Task:
     batch_size: int
     shards: int
     rate_factor: float = 1.0
+    health_interval: int = 0
+    initial_weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gradloom.service.errors import SpecFault
 from gradloom.service.jobs import limits
-from gradloom.service.jobs.spec import Checkpoints, Resources, Training
+from gradloom.service.jobs.spec import Checkpoints, HealthSpec, Resources, Training
 from gradloom.worker.data.batches import default_shards, steps_per_epoch
 
 
@@ -80,6 +80,13 @@ def checkpoints_faults(checkpoints: Checkpoints) -> Iterator[SpecFault]:
     if checkpoints.keep_last < 1:
         sentence = f"keep_last is {checkpoints.keep_last}: at least one checkpoint must stay."
         yield SpecFault("checkpoints.keep_last", sentence)
+
+
+def health_faults(health: HealthSpec) -> Iterator[SpecFault]:
+    """What is wrong with health."""
+    if not 0 <= health.interval <= limits.LENGTH:
+        sentence = f"interval is {health.interval}: use 1 to {limits.LENGTH:,}, or 0 for never."
+        yield SpecFault("health.interval", sentence)
 
 
 def _duration_faults(training: Training) -> Iterator[SpecFault]:

@@ -53,8 +53,15 @@ class Checkpoints:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthSpec:
+    """Steps between two looks at the layers, 0 for none."""
+
+    interval: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
-    """A training job; resources and checkpoints never change its result."""
+    """A training job; resources, checkpoints and health never change its result."""
 
     name: str
     data: DataSpec
@@ -66,3 +73,4 @@ class JobSpec:
     schedule: Schedule = field(default_factory=ConstantSchedule)
     resources: Resources = field(default_factory=Resources)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    health: HealthSpec = field(default_factory=HealthSpec)

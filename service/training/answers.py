@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping
 
 from gradloom.service.training.progress import StepReport
+from gradloom.worker.engine.health import Health, LayerHealth, ParameterHealth
 from gradloom.worker.exchange.tree import Node, reduce
 from gradloom.worker.messages import Answer, BadAnswer
 
 Statistics = tuple[float, ...]
+Fields = Mapping[str, object]
 
 
 def step_report(answer: Answer) -> StepReport | None:
@@ -22,6 +24,49 @@ def step_report(answer: Answer) -> StepReport | None:
         seconds={"update": number(commit, "seconds")},
         metrics=_numbers(commit, "metrics"),
         skipped=int(number(commit, "skipped")),
+        health=_health(commit),
+    )
+
+
+def baseline(answer: Answer) -> float | None:
+    """The loss of the best constant answer, as a worker that is ready says; None if none."""
+    return _perhaps(answer.facts, "baseline")
+
+
+def _health(commit: Fields) -> Health | None:
+    fields = commit.get("health")
+    if fields is None:
+        return None
+    if not isinstance(fields, dict):
+        raise BadAnswer("a worker's answer has a health that is no record")
+    layers = tuple(_layer(each) for each in _records(fields, "layers"))
+    return Health(layers, bool(fields.get("is_whole")))
+
+
+def _layer(fields: Fields) -> LayerHealth:
+    return LayerHealth(
+        path=str(fields.get("path")),
+        operation=str(fields.get("operation")),
+        numbers=int(number(fields, "numbers")),
+        units=int(number(fields, "units")),
+        mean=number(fields, "mean"),
+        rms=number(fields, "rms"),
+        non_finite=int(number(fields, "non_finite")),
+        dead=_perhaps(fields, "dead"),
+        saturated=_perhaps(fields, "saturated"),
+        twins=_perhaps(fields, "twins"),
+        parameters=tuple(_parameter(each) for each in _records(fields, "parameters")),
+    )
+
+
+def _parameter(fields: Fields) -> ParameterHealth:
+    return ParameterHealth(
+        name=str(fields.get("name")),
+        size=int(number(fields, "size")),
+        weight_norm=number(fields, "weight_norm"),
+        gradient_norm=number(fields, "gradient_norm"),
+        update_norm=number(fields, "update_norm"),
+        non_finite=int(number(fields, "non_finite")),
     )
 
 
@@ -79,6 +124,18 @@ def _numbers(fields: Mapping[str, object], name: str) -> dict[str, float]:
     if not isinstance(values, dict):
         raise BadAnswer(f"a worker's answer has no {name}")
     return {str(key): number(values, key) for key in values}
+
+
+def _perhaps(fields: Fields, name: str) -> float | None:
+    """A number of an answer that may be null."""
+    return None if fields.get(name) is None else number(fields, name)
+
+
+def _records(fields: Fields, name: str) -> list[Fields]:
+    values = fields.get(name)
+    if not isinstance(values, list) or not all(isinstance(each, dict) for each in values):
+        raise BadAnswer(f"a worker's answer has no list {name!r}")
+    return values
 
 
 def _statistics(answer: Answer) -> dict[Node, Statistics]:

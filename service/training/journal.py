@@ -6,6 +6,8 @@ from gradloom.service.errors import WrongState
 from gradloom.service.jobs.job import (
     Assignment,
     Attempt,
+    Diagnosed,
+    Diagnosis,
     IncidentHappened,
     Job,
     Metric,
@@ -18,6 +20,7 @@ from gradloom.service.training.events import End, Report
 from gradloom.service.training.progress import StepReport
 from gradloom.service.training.surroundings import Surroundings
 from gradloom.service.training.task import rate_factor
+from gradloom.worker.engine.health import Health
 
 
 class Journal:
@@ -99,6 +102,15 @@ class Journal:
         """A sample of the progress for those who watch."""
         self.job = self._store.record(self.job.name, Progressed(progress))
         self._metrics.progressed(self.job, progress)
+
+    def diagnosed(self, diagnosis: Diagnosis) -> None:
+        """Something was found wrong with the training."""
+        self.job = self._store.record(self.job.name, Diagnosed(diagnosis))
+        self._metrics.diagnosed(self.job, diagnosis.code)
+
+    def looked(self, health: Health) -> None:
+        """The layers were looked at."""
+        self._metrics.looked(self.job, health)
 
     def worker_starts(self, worker: int, wanted: int) -> None:
         """A worker is started; it replaces a lost one unless it is among the first of the job."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gradloom.service.jobs.job import Metric, Plan, Progress
+from gradloom.worker.engine.health import Health
 
 PHASES = ("data", "forward", "backward", "exchange", "update")
 
@@ -16,7 +17,8 @@ _SHARE_OF_TIME = 1e-3
 class StepReport:
     """A committed step, as a worker reports it; seconds by phase are of the slowest worker.
 
-    skipped are the newest steps in a row that changed nothing, this one among them.
+    skipped are the newest steps in a row that changed nothing, this one among them. health is there
+    for the steps whose layers were looked at.
     """
 
     step: int
@@ -26,6 +28,7 @@ class StepReport:
     metrics: Mapping[str, float]
     seconds: Mapping[str, float]
     skipped: int = 0
+    health: Health | None = None
 
     def with_seconds(self, seconds: Mapping[str, float]) -> "StepReport":
         """The report with the seconds of more phases."""

@@ -3,16 +3,25 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from json import dumps
 
 import structlog
 
 from gradloom.service.errors import QuotaExceeded, Unavailable
 from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent
+from gradloom.service.job_file import json_form
 from gradloom.service.jobs.job import Assignment
 from gradloom.service.jobs.states import Reason, State
-from gradloom.service.training.answers import location, seconds, step_report, total
+from gradloom.service.training.answers import (
+    baseline,
+    location,
+    seconds,
+    step_report,
+    total,
+)
 from gradloom.service.training.checkpoints import Identity
 from gradloom.service.training.coordinator import Coordinator
+from gradloom.service.training.diagnoses import Doctor
 from gradloom.service.training.events import (
     Begin,
     Cancelled,
@@ -43,10 +52,11 @@ from gradloom.service.training.progress import ProgressLog, StepReport
 from gradloom.service.training.rounds import Rounds
 from gradloom.service.training.surroundings import Surroundings, Wishes
 from gradloom.service.training.task import course_of, plan_of, task_of
+from gradloom.service.wire import spec_to_wire
 from gradloom.worker.data.batches import block_bounds
 from gradloom.worker.engine.metrics import summarize
 from gradloom.worker.engine.profile import BITS_VERSION
-from gradloom.worker.messages import Answer, BadAnswer, Order, Snapshot, Work
+from gradloom.worker.messages import Answer, BadAnswer, Content, Order, Snapshot, Work
 
 log = structlog.get_logger()
 
@@ -131,6 +141,7 @@ class Run:
         self._progress = ProgressLog(
             plan_of(job), job.spec.training.update_rows, self._start_step, around.monotonic()
         )
+        self._doctor = Doctor(job.spec.schedule.warmup_steps, job.diagnoses)
         self._end: End | None = None
 
     def carry_out(self) -> End:
@@ -178,6 +189,7 @@ class Run:
 
     def _ready(self, worker: int, answer: Answer) -> Event:
         self._deadlines.pop(worker, None)
+        self._doctor.baseline = baseline(answer)
         facts = answer.facts
         self._hosts[worker] = (str(facts.get("node")), int(str(facts.get("pid"))))
         expected, found = self._job_selftest, str(facts.get("selftest_sha256"))
@@ -213,6 +225,10 @@ class Run:
 
     def _committed(self, report: StepReport) -> Iterator[Event]:
         self._reported_step = report.step
+        for diagnosis in self._doctor.committed(report):
+            self._journal.diagnosed(diagnosis)
+        if report.health and report.health.is_whole:
+            self._journal.looked(report.health)
         if report.skipped:
             self._progress.skipped(report.step)
             yield NotFinite(report.step, report.skipped, _not_finite(report))
@@ -292,16 +308,22 @@ class Run:
         self._journal.assigned(assignments, self._course.workers)
 
     def _labelled(self, work: Work) -> Work:
-        """A snapshot says whose it is; other work is as it was."""
-        if isinstance(work, Snapshot):
-            return Snapshot(work.content, self._identity.metadata())
-        return work
+        """A snapshot says whose it is, a model of what job; other work is as it was."""
+        match work:
+            case Snapshot(Content.MODEL):
+                spec = json_form(spec_to_wire(self._journal.job.spec))
+                return Snapshot(work.content, (*self._identity.metadata(), ("spec", dumps(spec))))
+            case Snapshot():
+                return Snapshot(work.content, self._identity.metadata())
+            case _:
+                return work
 
     def _measured(self, split: str, step: int) -> None:
         plan = plan_of(self._journal.job)
         rows = plan.validation_rows if split == "validation" else plan.test_rows
         statistics = total(self._rounds.answers, len(block_bounds(rows)))
         values = summarize(self._journal.job.spec.loss, statistics)
+        self._doctor.measured(split, step, values["loss"])
         if split == "validation":
             # A worker one step behind the newest may have to hear of the one before, too.
             self._measurements = (*self._measurements[-1:], (step, values["loss"]))

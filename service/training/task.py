@@ -35,7 +35,9 @@ def task_of(job: Job, roots: Sequence[str]) -> Task:
         roots=tuple(roots),
         batch_size=spec.training.update_rows,
         shards=plan.shards,
+        health_interval=spec.health.interval,
         rate_factor=rate_factor(job),
+        initial_weights_sha256=job.receipt.initial_weights_sha256,
     )
 
 

@@ -55,6 +55,11 @@ class Reader:
         """How many rows there are to read."""
         return len(self._rows)
 
+    @property
+    def target(self) -> Array:
+        """The answers to all rows, a copy."""
+        return self._dataset.target[self._rows]
+
     def numbers(self, positions: Rows) -> Rows:
         """Which rows of the dataset stand at these positions."""
         return self._rows.take(positions)
