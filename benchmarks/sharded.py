@@ -56,12 +56,21 @@ def _write_rows(task: Task, folder: Path, rows: int) -> None:
     np.savez(folder / _DATA.path, rows=numbers, labels=labels)
 
 
+def task_on_rows(task: Task, folder: Path, batch: int, shards: int, steps: int) -> Orders:
+    """What a worker needs to train a model on random rows, which are written into the folder."""
+    _write_rows(task, folder, batch * _BATCHES)
+    return _orders(task, folder, batch, shards, steps)
+
+
+def _orders(task: Task, folder: Path, batch: int, shards: int, steps: int) -> Orders:
+    learning = Learning(task.model, SoftmaxCrossEntropy(), Optimizer(Adam(1e-3)), steps)
+    sha256 = data_sha256(_prepared(folder, learning).summary)
+    return Orders(learning, _DATA, sha256, (str(folder),), batch, shards)
+
+
 def _replica(task: Task, how: Sharded, shards: int) -> Replica:
-    loss = SoftmaxCrossEntropy()
-    learning = Learning(task.model, loss, Optimizer(Adam(1e-3)), how.rounds + 1)
-    data = _prepared(how.folder, learning)
-    sha256, roots = data_sha256(data.summary), (str(how.folder),)
-    return Replica(Orders(learning, _DATA, sha256, roots, how.batch, shards), data)
+    orders = _orders(task, how.folder, how.batch, shards, how.rounds + 1)
+    return Replica(orders, _prepared(how.folder, orders.learning))
 
 
 def _prepared(folder: Path, learning: Learning) -> Prepared:

@@ -55,6 +55,15 @@ class Reader:
         """How many rows there are to read."""
         return len(self._rows)
 
+    @property
+    def target(self) -> Array:
+        """The answers to all rows, a copy."""
+        return self._dataset.target[self._rows]
+
+    def numbers(self, positions: Rows) -> Rows:
+        """Which rows of the dataset stand at these positions."""
+        return self._rows.take(positions)
+
     def fill(self, positions: Rows, inputs: Sequence[Array], target: Array) -> None:
         """Write the rows at these positions to all buffers, of as many rows, in any float type.
 

@@ -17,7 +17,8 @@ def initial_parameters(graph: Graph, seed: int) -> npt.NDArray[np.float32]:
     vector = np.zeros(graph.vector_size, np.float32)
     for index, parameter in enumerate(graph.parameters):
         key = Key(seed, INITIALIZE, layer=index)
-        vector[parameter.place] = _INITIALIZERS[parameter.initializer](key, parameter)
+        numbers = _INITIALIZERS[parameter.initializer](key, parameter)
+        vector[parameter.place] = numbers + parameter.shift
     for buffer in graph.buffers:
         vector[buffer.place] = float(buffer.initializer is Initializer.ONES)
     return vector

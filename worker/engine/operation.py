@@ -32,13 +32,17 @@ class ShapeMismatch(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A trainable array of an operation; fans are the inputs and outputs of one unit."""
+    """A trainable array of an operation; fans are the inputs and outputs of one unit.
+
+    shift is added to all that the initializer gives.
+    """
 
     name: str
     shape: Shape
     initializer: Initializer
     fan_in: int
     fan_out: int
+    shift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

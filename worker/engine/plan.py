@@ -14,8 +14,9 @@ from gradloom.worker.engine.binding import Bound, Memory, bind
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.layout import lay_out, needed_gradients, workspaces
 from gradloom.worker.engine.loss import LossCall
-from gradloom.worker.engine.losses import RULES, Rules
+from gradloom.worker.engine.losses import RULES, Rules, rule_of
 from gradloom.worker.engine.metrics import Statistics, measures_of
+from gradloom.worker.engine.non_finite import NonFinite, first_non_finite
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.shards import Shard
@@ -63,7 +64,7 @@ class Plan:
         self.backward_seconds = 0.0
         self._operations = operations
         self._clock = clock
-        self._rules = losses[type(graph.loss)]
+        self._rules = rule_of(graph.loss, graph.target, losses)
         self._needed = needed_gradients(graph, input_gradient)
         self._memory = self._allocate(dtype)
         self._bindings: dict[tuple[int, tuple[Shard, ...]], tuple[Array, Bound]] = {}
@@ -129,12 +130,27 @@ class Plan:
             statistics = self._rules.forward(call) if call else self._nothing()
             return statistics if key else (*statistics, *self._measured(call))
 
+    def locate(self, rows: int, key: Key) -> NonFinite | None:
+        """Where training on the rows that were put in first comes to no finite number."""
+        bound = self._bound((Shard(rows),))
+        return first_non_finite(self.graph, self._operations, self._rules, bound, key)
+
     def predict(self, rows: int) -> Array:
         """The model's output for the rows that were put in; valid until the next call."""
         bound = self._bound((Shard(rows),))
         with np.errstate(all="ignore"):
             self._run(bound, (None,))
         return bound.output
+
+    def watch(self, rows: int, key: Key, see: Callable[[int, Array], None]) -> None:
+        """Run forward as in training, and show each node's number and output while it stands."""
+        bound = self._bound((Shard(rows),))
+        with np.errstate(all="ignore"):
+            for number, array in enumerate(self.all_inputs(rows)):
+                see(number, array)
+            for forward, call, _ in bound.forward:
+                forward(call, key)
+                see(call.number, call.output)
 
     def _run(self, bound: Bound, keys: Sequence[Key | None]) -> None:
         for forward, call, shard in bound.forward:

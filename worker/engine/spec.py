@@ -17,7 +17,7 @@ class Fault:
 
 
 class Initializer(StrEnum):
-    """How a weight matrix begins; a bias begins at 0."""
+    """How a weight matrix begins; a bias begins at 0, or where its layer says."""
 
     HE_NORMAL = "he_normal"
     HE_UNIFORM = "he_uniform"
@@ -52,6 +52,7 @@ class Dense:
     units: int
     bias: bool = True
     initializer: Initializer = Initializer.HE_NORMAL
+    bias_initial: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,6 +440,13 @@ LAYERS: dict[str, type[Layer]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class InitialWeights:
+    """A safetensors file of weights to begin from, in place of those that the seed gives."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelNode:
     """Layers with a name: the first reads all inputs, each other the layer before it.
 
@@ -553,6 +561,7 @@ class Model:
     layers: tuple[Layer, ...] = ()
     nodes: tuple[ModelNode, ...] = ()
     outputs: tuple[str, ...] = ()
+    initial_weights: InitialWeights | None = None
     kind: Preset | None = None
 
 
@@ -563,9 +572,10 @@ class Target:
     Labels of shape (T,) are one for each of T positions, () is one a row.
     """
 
-    kind: Literal["labels", "numbers"]
+    kind: Literal["labels", "numbers", "joint"]
     classes: int = 0
     shape: tuple[int, ...] = ()
+    parts: tuple["Target", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -609,6 +619,23 @@ class KlDivergence:
     """Σ t log(t / softmax(logits)) along the last axis, t being the target's probabilities."""
 
 
+@dataclass(frozen=True, slots=True)
+class JointPart:
+    """One of several losses: the output it reads, the array it is held to, and its weight."""
+
+    output: str
+    target: str
+    loss: "Loss"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """The weighted sum of losses, one for each output of a model; a mean over rows."""
+
+    parts: tuple[JointPart, ...]
+
+
 Loss = (
     SoftmaxCrossEntropy
     | MeanSquaredError
@@ -616,8 +643,10 @@ Loss = (
     | MeanAbsoluteError
     | Huber
     | KlDivergence
+    | Joint
 )
 
+# The word a job file uses for each loss of one output.
 LOSSES: dict[str, type[Loss]] = {
     "softmax_cross_entropy": SoftmaxCrossEntropy,
     "mean_squared_error": MeanSquaredError,
@@ -626,6 +655,9 @@ LOSSES: dict[str, type[Loss]] = {
     "huber": Huber,
     "kl_divergence": KlDivergence,
 }
+
+# The word a job file uses for each loss.
+OBJECTIVES: dict[str, type[Loss]] = {**LOSSES, "joint": Joint}
 
 
 @dataclass(frozen=True, slots=True)
@@ -716,6 +748,16 @@ OPTIMIZERS: dict[str, type[UpdateRule]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class WeightAverage:
+    """Exponential moving average of the weights: what is measured, and what the model file holds.
+
+    After update t a ← a + (1 - d) (weights - a), where d = min(decay, (1 + t) / (10 + t)).
+    """
+
+    decay: float = 0.999
+
+
+@dataclass(frozen=True, slots=True)
 class Optimizer:
     """An update rule, and what the batch's gradient is clipped to before it.
 
@@ -727,6 +769,7 @@ class Optimizer:
     clip_norm: float | None = None
     clip_value: float | None = None
     no_decay_on_bias_and_norm: bool = False
+    average: WeightAverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -789,6 +832,21 @@ class CosineRestartsSchedule:
     warmup_steps: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ReduceOnPlateauSchedule:
+    """The rate × factor whenever the validation loss has not improved for patience epochs.
+
+    Better is a loss by the share threshold below the best. The rate never falls below min_ratio
+    of itself. As PyTorch's, which compares relatively too.
+    """
+
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    min_ratio: float = 0.0
+    warmup_steps: int = 0
+
+
 Schedule = (
     ConstantSchedule
     | StepSchedule
@@ -796,6 +854,7 @@ Schedule = (
     | ExponentialSchedule
     | OneCycleSchedule
     | CosineRestartsSchedule
+    | ReduceOnPlateauSchedule
 )
 
 SCHEDULES: dict[str, type[Schedule]] = {
@@ -805,6 +864,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "exponential": ExponentialSchedule,
     "one_cycle": OneCycleSchedule,
     "cosine_restarts": CosineRestartsSchedule,
+    "reduce_on_plateau": ReduceOnPlateauSchedule,
 }
 
 

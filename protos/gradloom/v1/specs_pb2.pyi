@@ -246,6 +246,38 @@ PADDING_SAME: Padding.ValueType  # 2
 """As many as give input / stride outputs, rounded up; the odd one at the end."""
 Global___Padding: _TypeAlias = Padding  # noqa: Y015
 
+class _OnNonFinite:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnNonFiniteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnNonFinite.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_NON_FINITE_UNSPECIFIED: _OnNonFinite.ValueType  # 0
+    """Not given: ON_NON_FINITE_FAIL."""
+    ON_NON_FINITE_FAIL: _OnNonFinite.ValueType  # 1
+    """It fails."""
+    ON_NON_FINITE_SKIP_STEP: _OnNonFinite.ValueType  # 2
+    """The step counts and changes nothing; 10 of them in a row fail the job."""
+    ON_NON_FINITE_ROLL_BACK: _OnNonFinite.ValueType  # 3
+    """It goes on from the end of the last whole epoch, where a checkpoint is then written, or from
+    the beginning, with a lower rate; the fourth time fails the job.
+    """
+
+class OnNonFinite(_OnNonFinite, metaclass=_OnNonFiniteEnumTypeWrapper):
+    """What becomes of a job when the loss or the gradient of a step is infinite or not a number."""
+
+ON_NON_FINITE_UNSPECIFIED: OnNonFinite.ValueType  # 0
+"""Not given: ON_NON_FINITE_FAIL."""
+ON_NON_FINITE_FAIL: OnNonFinite.ValueType  # 1
+"""It fails."""
+ON_NON_FINITE_SKIP_STEP: OnNonFinite.ValueType  # 2
+"""The step counts and changes nothing; 10 of them in a row fail the job."""
+ON_NON_FINITE_ROLL_BACK: OnNonFinite.ValueType  # 3
+"""It goes on from the end of the last whole epoch, where a checkpoint is then written, or from
+the beginning, with a lower rate; the fourth time fails the job.
+"""
+Global___OnNonFinite: _TypeAlias = OnNonFinite  # noqa: Y015
+
 @_typing.final
 class JobSpec(_message.Message):
     """A training job as its user describes it. The trained weights are a function of this message,
@@ -264,6 +296,7 @@ class JobSpec(_message.Message):
     TRAINING_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. A title: a-z, 0-9 and "-", at most 63 characters. The job's id begins with it."""
     seed: _builtins.int
@@ -300,6 +333,10 @@ class JobSpec(_message.Message):
     def checkpoints(self) -> Global___CheckpointsSpec:
         """When the state is written to disk. Never changes the result."""
 
+    @_builtins.property
+    def health(self) -> Global___HealthSpec:
+        """When the layers are looked at. Never changes the result."""
+
     def __init__(
         self,
         *,
@@ -313,10 +350,11 @@ class JobSpec(_message.Message):
         training: Global___TrainingSpec | None = ...,
         resources: Global___ResourcesSpec | None = ...,
         checkpoints: Global___CheckpointsSpec | None = ...,
+        health: Global___HealthSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "training", b"training"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "health", b"health", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "loss", b"loss", "model", b"model", "name", b"name", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "seed", b"seed", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "health", b"health", "loss", b"loss", "model", b"model", "name", b"name", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "seed", b"seed", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -360,7 +398,9 @@ class DataSpec(_message.Message):
     path: _builtins.str
     """A .npz or .csv file, as the service sees it. Give path or files."""
     target: _builtins.str
-    """Required. Name of the array or column to predict."""
+    """Name of the array or column to predict. Required but with the loss joint, whose parts name their
+    own.
+    """
     validation_fraction: _builtins.float
     """Share of the rows held out for validation, from 0 up to but not 1. 0 where left out."""
     normalize: Global___Normalize.ValueType
@@ -457,6 +497,7 @@ class ModelSpec(_message.Message):
     LAYERS_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    INITIAL_WEIGHTS_FIELD_NUMBER: _builtins.int
     MLP_FIELD_NUMBER: _builtins.int
     LENET_FIELD_NUMBER: _builtins.int
     RESNET_FIELD_NUMBER: _builtins.int
@@ -475,6 +516,10 @@ class ModelSpec(_message.Message):
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the nodes whose output goes into a loss. Required where there are nodes."""
+
+    @_builtins.property
+    def initial_weights(self) -> Global___InitialWeights:
+        """Weights to begin from, such as those of an earlier job. The seed gives them where left out."""
 
     @_builtins.property
     def mlp(self) -> Global___Mlp:
@@ -502,21 +547,46 @@ class ModelSpec(_message.Message):
         layers: _abc.Iterable[Global___Layer] | None = ...,
         nodes: _abc.Iterable[Global___ModelNode] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
+        initial_weights: Global___InitialWeights | None = ...,
         mlp: Global___Mlp | None = ...,
         lenet: Global___LeNet | None = ...,
         resnet: Global___ResNet | None = ...,
         gpt: Global___Gpt | None = ...,
         lstm: Global___LstmNetwork | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "kind", b"kind", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "resnet", b"resnet"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "initial_weights", b"initial_weights", "kind", b"kind", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "resnet", b"resnet"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "kind", b"kind", "layers", b"layers", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs", "resnet", b"resnet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "initial_weights", b"initial_weights", "kind", b"kind", "layers", b"layers", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs", "resnet", b"resnet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["mlp", "lenet", "resnet", "gpt", "lstm"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class InitialWeights(_message.Message):
+    """Weights to begin from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Required. A safetensors file below the data roots, as the service sees it: every parameter
+    and running mean of the model under its name (layers.0.weight), of its shape, in float32.
+    """
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InitialWeights: _TypeAlias = InitialWeights  # noqa: Y015
 
 @_typing.final
 class LeNet(_message.Message):
@@ -1012,22 +1082,26 @@ class Dense(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     BIAS_FIELD_NUMBER: _builtins.int
     INITIALIZER_FIELD_NUMBER: _builtins.int
+    BIAS_INITIAL_FIELD_NUMBER: _builtins.int
     units: _builtins.int
     """Required. Width of the output, 1 to 65,536."""
     bias: _builtins.bool
     """Whether b is added. True where left out."""
     initializer: Global___Initializer.ValueType
-    """How W begins. INITIALIZER_HE_NORMAL where left out; b begins at 0."""
+    """How W begins. INITIALIZER_HE_NORMAL where left out."""
+    bias_initial: _builtins.float
+    """What every number of b begins at. 0 where left out."""
     def __init__(
         self,
         *,
         units: _builtins.int = ...,
         bias: _builtins.bool | None = ...,
         initializer: Global___Initializer.ValueType = ...,
+        bias_initial: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "initializer", b"initializer", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bias_initial", b"bias_initial", "initializer", b"initializer", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
     _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
@@ -2122,6 +2196,7 @@ class LossSpec(_message.Message):
     MEAN_ABSOLUTE_ERROR_FIELD_NUMBER: _builtins.int
     HUBER_FIELD_NUMBER: _builtins.int
     KL_DIVERGENCE_FIELD_NUMBER: _builtins.int
+    JOINT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def softmax_cross_entropy(self) -> Global___SoftmaxCrossEntropy:
         """For class labels."""
@@ -2146,6 +2221,10 @@ class LossSpec(_message.Message):
     def kl_divergence(self) -> Global___KlDivergence:
         """For probabilities, on logits."""
 
+    @_builtins.property
+    def joint(self) -> Global___Joint:
+        """For models of several outputs."""
+
     def __init__(
         self,
         *,
@@ -2155,12 +2234,13 @@ class LossSpec(_message.Message):
         mean_absolute_error: Global___MeanAbsoluteError | None = ...,
         huber: Global___Huber | None = ...,
         kl_divergence: Global___KlDivergence | None = ...,
+        joint: Global___Joint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "joint", b"joint", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "joint", b"joint", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["softmax_cross_entropy", "mean_squared_error", "binary_cross_entropy", "mean_absolute_error", "huber", "kl_divergence"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["softmax_cross_entropy", "mean_squared_error", "binary_cross_entropy", "mean_absolute_error", "huber", "kl_divergence", "joint"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -2301,6 +2381,71 @@ class KlDivergence(_message.Message):
 Global___KlDivergence: _TypeAlias = KlDivergence  # noqa: Y015
 
 @_typing.final
+class Joint(_message.Message):
+    """The weighted sum of losses, one for each of model.outputs, as a mean over the rows of a batch. What
+    a row weighs by its label (class_weights, ignore_index) changes what it adds, not what the sum is
+    divided by. Metrics have the output's name before theirs: digit_accuracy.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___JointPart]:
+        """Required. Two or more."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___JointPart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Joint: _TypeAlias = Joint  # noqa: Y015
+
+@_typing.final
+class JointPart(_message.Message):
+    """The loss of one output."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    output: _builtins.str
+    """Required. One of model.outputs."""
+    target: _builtins.str
+    """Required. Name of the array or column it is held to; data.target is left out then."""
+    weight: _builtins.float
+    """What it is multiplied by, more than 0. 1 where left out."""
+    @_builtins.property
+    def loss(self) -> Global___LossSpec:
+        """Required. Any loss but joint."""
+
+    def __init__(
+        self,
+        *,
+        output: _builtins.str = ...,
+        target: _builtins.str = ...,
+        loss: Global___LossSpec | None = ...,
+        weight: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "loss", b"loss", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "loss", b"loss", "output", b"output", "target", b"target", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___JointPart: _TypeAlias = JointPart  # noqa: Y015
+
+@_typing.final
 class OptimizerSpec(_message.Message):
     """How a gradient becomes a step."""
 
@@ -2316,6 +2461,7 @@ class OptimizerSpec(_message.Message):
     CLIP_NORM_FIELD_NUMBER: _builtins.int
     CLIP_VALUE_FIELD_NUMBER: _builtins.int
     NO_DECAY_ON_BIAS_AND_NORM_FIELD_NUMBER: _builtins.int
+    AVERAGE_FIELD_NUMBER: _builtins.int
     clip_norm: _builtins.float
     """Scales the gradient of a batch down to this Euclidean norm where it is longer. Off where
     left out.
@@ -2356,6 +2502,12 @@ class OptimizerSpec(_message.Message):
     def lamb(self) -> Global___Lamb:
         """LAMB (You et al., 2020), for large batches."""
 
+    @_builtins.property
+    def average(self) -> Global___WeightAverage:
+        """A running mean of the weights, which is what is measured and what the model file holds. Off
+        where left out.
+        """
+
     def __init__(
         self,
         *,
@@ -2369,10 +2521,11 @@ class OptimizerSpec(_message.Message):
         clip_norm: _builtins.float | None = ...,
         clip_value: _builtins.float | None = ...,
         no_decay_on_bias_and_norm: _builtins.bool = ...,
+        average: Global___WeightAverage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "average", b"average", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "no_decay_on_bias_and_norm", b"no_decay_on_bias_and_norm", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "average", b"average", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "no_decay_on_bias_and_norm", b"no_decay_on_bias_and_norm", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clip_norm: _TypeAlias = _typing.Literal["clip_norm"]  # noqa: Y015
     _WhichOneofArgType__clip_norm: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm"]  # noqa: Y015
@@ -2388,6 +2541,32 @@ class OptimizerSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___OptimizerSpec: _TypeAlias = OptimizerSpec  # noqa: Y015
+
+@_typing.final
+class WeightAverage(_message.Message):
+    """Exponential moving average of the weights: after update t, a ← a + (1 - d) (weights - a), where
+    d is decay, but at most (1 + t) / (10 + t), so that the first weights are soon forgotten.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECAY_FIELD_NUMBER: _builtins.int
+    decay: _builtins.float
+    """From 0 up to but not 1. 0.999 where left out."""
+    def __init__(
+        self,
+        *,
+        decay: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "decay", b"decay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "decay", b"decay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__decay: _TypeAlias = _typing.Literal["decay"]  # noqa: Y015
+    _WhichOneofArgType__decay: _TypeAlias = _typing.Literal["_decay", b"_decay"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decay) -> _WhichOneofReturnType__decay | None: ...
+
+Global___WeightAverage: _TypeAlias = WeightAverage  # noqa: Y015
 
 @_typing.final
 class Sgd(_message.Message):
@@ -2714,6 +2893,7 @@ class ScheduleSpec(_message.Message):
     EXPONENTIAL_FIELD_NUMBER: _builtins.int
     ONE_CYCLE_FIELD_NUMBER: _builtins.int
     COSINE_RESTARTS_FIELD_NUMBER: _builtins.int
+    REDUCE_ON_PLATEAU_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def constant(self) -> Global___ConstantSchedule:
         """The same all along."""
@@ -2738,6 +2918,10 @@ class ScheduleSpec(_message.Message):
     def cosine_restarts(self) -> Global___CosineRestartsSchedule:
         """Half a cosine again and again (Loshchilov and Hutter, 2017)."""
 
+    @_builtins.property
+    def reduce_on_plateau(self) -> Global___ReduceOnPlateauSchedule:
+        """Times a factor whenever the validation loss has stopped falling."""
+
     def __init__(
         self,
         *,
@@ -2747,12 +2931,13 @@ class ScheduleSpec(_message.Message):
         exponential: Global___ExponentialSchedule | None = ...,
         one_cycle: Global___OneCycleSchedule | None = ...,
         cosine_restarts: Global___CosineRestartsSchedule | None = ...,
+        reduce_on_plateau: Global___ReduceOnPlateauSchedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "reduce_on_plateau", b"reduce_on_plateau", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "reduce_on_plateau", b"reduce_on_plateau", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["constant", "step", "cosine", "exponential", "one_cycle", "cosine_restarts"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["constant", "step", "cosine", "exponential", "one_cycle", "cosine_restarts", "reduce_on_plateau"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -2956,6 +3141,59 @@ class CosineRestartsSchedule(_message.Message):
 Global___CosineRestartsSchedule: _TypeAlias = CosineRestartsSchedule  # noqa: Y015
 
 @_typing.final
+class ReduceOnPlateauSchedule(_message.Message):
+    """The learning rate times factor whenever the validation loss, measured after every epoch, was no
+    better than the best one for more than patience epochs in a row. Needs data.validation_fraction.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARMUP_STEPS_FIELD_NUMBER: _builtins.int
+    FACTOR_FIELD_NUMBER: _builtins.int
+    PATIENCE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MIN_RATIO_FIELD_NUMBER: _builtins.int
+    warmup_steps: _builtins.int
+    """Steps over which the rate rises linearly to its full value first. 0 where left out."""
+    factor: _builtins.float
+    """More than 0, at most 1. 0.1 where left out."""
+    patience: _builtins.int
+    """Epochs without a better loss that are waited for, 0 or more. 10 where left out."""
+    threshold: _builtins.float
+    """Share of the best loss by which another one has to be below it to be better, from 0 up to but
+    not 1. 1e-4 where left out.
+    """
+    min_ratio: _builtins.float
+    """Share of the rate that it never falls below, 0 to 1. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        warmup_steps: _builtins.int = ...,
+        factor: _builtins.float | None = ...,
+        patience: _builtins.int | None = ...,
+        threshold: _builtins.float | None = ...,
+        min_ratio: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_patience", b"_patience", "_threshold", b"_threshold", "factor", b"factor", "patience", b"patience", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_patience", b"_patience", "_threshold", b"_threshold", "factor", b"factor", "min_ratio", b"min_ratio", "patience", b"patience", "threshold", b"threshold", "warmup_steps", b"warmup_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__factor: _TypeAlias = _typing.Literal["factor"]  # noqa: Y015
+    _WhichOneofArgType__factor: _TypeAlias = _typing.Literal["_factor", b"_factor"]  # noqa: Y015
+    _WhichOneofReturnType__patience: _TypeAlias = _typing.Literal["patience"]  # noqa: Y015
+    _WhichOneofArgType__patience: _TypeAlias = _typing.Literal["_patience", b"_patience"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__factor) -> _WhichOneofReturnType__factor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__patience) -> _WhichOneofReturnType__patience | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+
+Global___ReduceOnPlateauSchedule: _TypeAlias = ReduceOnPlateauSchedule  # noqa: Y015
+
+@_typing.final
 class TrainingSpec(_message.Message):
     """Batch size, length and virtual shards."""
 
@@ -2965,16 +3203,33 @@ class TrainingSpec(_message.Message):
     EPOCHS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     SHARDS_FIELD_NUMBER: _builtins.int
+    ACCUMULATION_STEPS_FIELD_NUMBER: _builtins.int
+    ON_NON_FINITE_FIELD_NUMBER: _builtins.int
+    ROLL_BACK_FACTOR_FIELD_NUMBER: _builtins.int
     batch_size: _builtins.int
-    """Required. Rows a step, over all workers."""
+    """Required. Rows a batch, over all workers; an update takes accumulation_steps of them."""
     epochs: _builtins.int
     """Times every training row is seen. Give epochs or steps."""
     steps: _builtins.int
-    """Updates in all. Give epochs or steps."""
+    """Updates in all, each a step. Give epochs or steps."""
     shards: _builtins.int
     """Virtual shards a batch is cut into, 1 to 1,024; a part of the job, since it decides the
     order of additions. At most so many workers can share the job. Where left out, the largest
     power of two up to 16 that leaves every shard 32 rows.
+    """
+    accumulation_steps: _builtins.int
+    """Batches whose gradients make one update, at least 1: an update is then that of one batch of
+    accumulation_steps × batch_size rows in accumulation_steps × shards shards, to the bit, and
+    needs no more memory than a batch. Rates, steps, loss and metrics are by update. 1 where left
+    out.
+    """
+    on_non_finite: Global___OnNonFinite.ValueType
+    """What becomes of the job when the loss or the gradient of a step is infinite or not a number;
+    such a gradient is never applied. ON_NON_FINITE_FAIL where left out.
+    """
+    roll_back_factor: _builtins.float
+    """What the learning rate is multiplied by each time the job is rolled back, more than 0, at
+    most 1. 0.5 where left out.
     """
     def __init__(
         self,
@@ -2983,12 +3238,22 @@ class TrainingSpec(_message.Message):
         epochs: _builtins.int = ...,
         steps: _builtins.int = ...,
         shards: _builtins.int = ...,
+        accumulation_steps: _builtins.int | None = ...,
+        on_non_finite: Global___OnNonFinite.ValueType = ...,
+        roll_back_factor: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "accumulation_steps", b"accumulation_steps", "roll_back_factor", b"roll_back_factor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "epochs", b"epochs", "shards", b"shards", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "accumulation_steps", b"accumulation_steps", "batch_size", b"batch_size", "epochs", b"epochs", "on_non_finite", b"on_non_finite", "roll_back_factor", b"roll_back_factor", "shards", b"shards", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__accumulation_steps: _TypeAlias = _typing.Literal["accumulation_steps"]  # noqa: Y015
+    _WhichOneofArgType__accumulation_steps: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps"]  # noqa: Y015
+    _WhichOneofReturnType__roll_back_factor: _TypeAlias = _typing.Literal["roll_back_factor"]  # noqa: Y015
+    _WhichOneofArgType__roll_back_factor: _TypeAlias = _typing.Literal["_roll_back_factor", b"_roll_back_factor"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accumulation_steps) -> _WhichOneofReturnType__accumulation_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__roll_back_factor) -> _WhichOneofReturnType__roll_back_factor | None: ...
 
 Global___TrainingSpec: _TypeAlias = TrainingSpec  # noqa: Y015
 
@@ -3049,3 +3314,31 @@ class CheckpointsSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_last) -> _WhichOneofReturnType__keep_last | None: ...
 
 Global___CheckpointsSpec: _TypeAlias = CheckpointsSpec  # noqa: Y015
+
+@_typing.final
+class HealthSpec(_message.Message):
+    """When the layers are looked at: gradients, updates, dead and saturated units, and what is wrong
+    with the training. Never changes the result.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    interval: _builtins.int
+    """Steps between two looks; steps 1, 2, 5, 10, 20 and 50 are looked at too. 0 is never, 100 where
+    left out.
+    """
+    def __init__(
+        self,
+        *,
+        interval: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "interval", b"interval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__interval: _TypeAlias = _typing.Literal["interval"]  # noqa: Y015
+    _WhichOneofArgType__interval: _TypeAlias = _typing.Literal["_interval", b"_interval"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval) -> _WhichOneofReturnType__interval | None: ...
+
+Global___HealthSpec: _TypeAlias = HealthSpec  # noqa: Y015

@@ -3,6 +3,8 @@
 from gradloom.worker.engine.fusion import Fusions
 from gradloom.worker.engine.kernels.activations import GELU, RELU, SIGMOID, SILU, TANH
 from gradloom.worker.engine.kernels.attention import ATTENTION
+from gradloom.worker.engine.kernels.batch_normalization import FAST_BATCH_NORM
+from gradloom.worker.engine.kernels.convolution import FAST_CONV1D, FAST_CONV2D
 from gradloom.worker.engine.kernels.dense import (
     DENSE_ADD,
     DENSE_GELU,
@@ -15,8 +17,6 @@ from gradloom.worker.engine.kernels.embedding import EMBEDDING
 from gradloom.worker.engine.kernels.gru import GRU
 from gradloom.worker.engine.kernels.line_norms import LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.kernels.lstm import LSTM
-from gradloom.worker.engine.kernels.batch_normalization import FAST_BATCH_NORM
-from gradloom.worker.engine.kernels.convolution import FAST_CONV1D, FAST_CONV2D
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 
 FAST: Operations = {
