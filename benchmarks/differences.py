@@ -11,6 +11,7 @@ from gradloom.worker.engine.fusion import fuse
 from gradloom.worker.engine.gradient_check import fill_rows
 from gradloom.worker.engine.graph import Graph, build_graph
 from gradloom.worker.engine.initializers import initial_parameters
+from gradloom.worker.engine.kernels.losses import FAST_RULES
 from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import CHECK, Key
@@ -69,7 +70,7 @@ def cost(parameters: int, seconds: float) -> Answer:
 
 
 def _plan(graph: Graph) -> Plan:
-    plan = Plan(fuse(graph, FUSIONS), ROWS, operations=FAST)
+    plan = Plan(fuse(graph, FUSIONS), ROWS, operations=FAST, losses=FAST_RULES)
     fill_rows(plan, ROWS, seed=0)
     plan.parameters[...] = initial_parameters(graph, 0)
     return plan

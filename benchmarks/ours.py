@@ -16,6 +16,7 @@ from benchmarks.sharded import sharded_steps
 from gradloom.worker.engine.fusion import fuse
 from gradloom.worker.engine.gradient_check import fill_rows
 from gradloom.worker.engine.graph import Graph
+from gradloom.worker.engine.kernels.losses import FAST_RULES
 from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.metrics import divisor
 from gradloom.worker.engine.plan import Plan
@@ -37,7 +38,7 @@ class Ours:
         """Makes the case ready to run."""
         graph = TASKS[model].graph()
         self._batch, self._trained = batch, graph.parameter_count
-        self._plan = Plan(fuse(graph, FUSIONS), batch, operations=FAST)
+        self._plan = Plan(fuse(graph, FUSIONS), batch, operations=FAST, losses=FAST_RULES)
         self._state = State(graph, Optimizer(Adam(_RATE)), seed=0)
         fill_rows(self._plan, batch, seed=0)
         return {"parameters": graph.parameter_count, "flop": _flop(graph) * batch}

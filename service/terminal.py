@@ -158,6 +158,34 @@ class ProgressBar:
         return ("  " if self._is_wide else " ").join((share, *words, left))
 
 
+class CountBar:
+    """A bar of so many of so many things, drawn in place; use it in a with."""
+
+    def __init__(self, stream: TextIO, words: str, *, is_colored: bool) -> None:
+        console = Console(
+            file=stream, force_terminal=True, no_color=not is_colored, highlight=False
+        )
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=BAR_WIDTH),
+            TextColumn("{task.completed:,}/{task.total:,}"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task(words, total=1)
+
+    def __enter__(self) -> "CountBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._bar.stop()
+
+    def show(self, done: int, of: int) -> None:
+        """Moves the bar."""
+        self._bar.update(self._task, total=of, completed=done)
+
+
 def event_line(event: Job | IncidentEvent | DiagnosisEvent) -> str:
     """A change of state, an incident or a diagnosis as a line: time, word, sentence."""
     if isinstance(event, Job):

@@ -1,12 +1,15 @@
 """Fits data and model together: what a loss asks of the data, what the data asks of the model."""
 
 import hashlib
+from collections.abc import Iterator
 
+from gradloom.worker.data.indices import Indices
 from gradloom.worker.data.preparation import Summary
 from gradloom.worker.data.target import TargetKind
-from gradloom.worker.engine.graph import InputShapes
+from gradloom.worker.engine.graph import Graph, InputShapes, Node
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
+    Fault,
     Huber,
     KlDivergence,
     Loss,
@@ -44,7 +47,7 @@ def inputs_of(model: Model, summary: Summary) -> InputShapes:
 def target_of(summary: Summary) -> Target:
     """What the model's output has to fit."""
     if summary.classes is not None:
-        return Target("labels", classes=summary.classes)
+        return Target("labels", classes=summary.classes, shape=summary.target_shape)
     return Target("numbers", shape=summary.target_shape)
 
 
@@ -52,3 +55,33 @@ def data_sha256(summary: Summary) -> str:
     """One hash for the data of a job: that of its files, and of its test files if it has any."""
     parts = [summary.sha256, *([summary.test_sha256] if summary.test_sha256 else [])]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def token_faults(graph: Graph, summary: Summary) -> tuple[Fault, ...]:
+    """Numbers of the data that are no entry of the embedding that reads them."""
+    readers = [node for node in graph.nodes if node.operation == "embedding"]
+    if readers and summary.indices is None:
+        return (Fault("data.normalize", _SCALED),)
+    return tuple(
+        fault
+        for node in readers
+        # The graph's first nodes are the data's inputs.
+        for fault in _embedding_faults(node, (summary.indices or ())[node.inputs[0]])
+    )
+
+
+def _embedding_faults(node: Node, indices: Indices) -> Iterator[Fault]:
+    (size, _), largest, odd = node.parameters[0].shape, indices.largest, indices.odd
+    if odd is not None:
+        sentence = f"{odd.row} holds {odd.value:g}: an embedding reads whole numbers from 0."
+        yield Fault(node.path, sentence)
+    elif largest.value >= size:
+        index = int(largest.value)
+        sentence = (
+            f"{largest.row} holds index {index}, the embedding has {size} entries (0 to "
+            f"{size - 1}): set size: {index + 1}."
+        )
+        yield Fault(f"{node.path}.size", sentence)
+
+
+_SCALED = "The embedding reads token numbers, which scaling changes: set normalize: none."

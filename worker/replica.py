@@ -17,6 +17,7 @@ from gradloom.worker.engine.fusion import fuse
 from gradloom.worker.engine.graph import build_graph
 from gradloom.worker.engine.health import Health, is_due
 from gradloom.worker.engine.joining import come_to_the_same, together
+from gradloom.worker.engine.kernels.losses import FAST_RULES
 from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.kernels.optimizers import global_norm
 from gradloom.worker.engine.metrics import Statistics, divisor, summarize
@@ -119,6 +120,7 @@ class Replica:
             ),
             registers=registers(task.shards),
             operations=FAST,
+            losses=FAST_RULES,
             clock=clock,
         )
         self._observer: Observer | None = None

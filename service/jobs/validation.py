@@ -32,6 +32,7 @@ from gradloom.worker.assembly import (
     inputs_of,
     joins_inputs,
     target_of,
+    token_faults,
 )
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
@@ -67,6 +68,8 @@ class Checked:
 
     spec: JobSpec
     plan: Plan
+    graph: Graph
+    footprint: Footprint
     data_sha256: str
     spec_sha256: str
     warnings: tuple[SpecFault, ...] = ()
@@ -164,6 +167,8 @@ def _checked(spec: JobSpec, findings: Findings) -> Checked:
     return Checked(
         spec=spec,
         plan=_plan(spec, summary, graph, memory),
+        graph=graph,
+        footprint=memory,
         data_sha256=data_sha256(summary),
         spec_sha256=spec_sha256(spec),
         warnings=tuple(SpecFault(each.field, each.description) for each in summary.warnings),
@@ -260,6 +265,8 @@ def _look_at_model(findings: Findings, draft: Draft) -> None:
         )
     except ModelError as error:
         findings.add(error.faults)
+    else:
+        findings.add(token_faults(findings.graph, summary))
 
 
 def _look_at_training(findings: Findings, draft: Draft) -> None:

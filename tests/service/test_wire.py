@@ -77,7 +77,6 @@ NUMBERS = {
     int | None: st.none() | INT32,
     tuple[int, ...]: st.lists(INT32, **SEVERAL).map(tuple),
     tuple[float, ...]: st.lists(NUMBER, **SEVERAL).map(tuple),
-    tuple[int, ...]: st.lists(INT32, **SEVERAL).map(tuple),
 }
 PLAIN_LAYERS = st.one_of(
     *(

@@ -67,7 +67,7 @@ class Dataset:
 
     @property
     def target_shape(self) -> tuple[int, ...]:
-        """Shape of one row of the target; () for class labels."""
+        """Shape of one row of the target; () for one class label a row."""
         return self.target.shape[1:]
 
 

@@ -11,10 +11,11 @@ from gradloom.worker.data.comparison import comparison_faults
 from gradloom.worker.data.dataset import TEST, TRAINING, Dataset, open_dataset
 from gradloom.worker.data.errors import ArrayError, DataError
 from gradloom.worker.data.files import Roots
+from gradloom.worker.data.indices import Indices, find_indices, joined
 from gradloom.worker.data.normalize import Scaling, fit
 from gradloom.worker.data.oddities import absence_warnings, constant_warnings
 from gradloom.worker.data.reader import Reader
-from gradloom.worker.data.spec import DataSource, DataSpec
+from gradloom.worker.data.spec import DataSource, DataSpec, Normalize
 from gradloom.worker.data.split import Rows, split, split_faults
 from gradloom.worker.data.target import TargetKind, class_count
 from gradloom.worker.data.wording import quoted
@@ -25,7 +26,8 @@ from gradloom.worker.engine.spec import Fault
 class Summary:
     """What there is to learn from; classes only of labels, test_sha256 only of test rows.
 
-    Shapes are those of one row: one of all inputs joined, or one for each of their names. Warnings
+    Shapes are those of one row: one of all inputs joined, or one for each of their names. indices
+    say whether unscaled inputs can number tokens, one for each shape. Warnings
     are faults one can train with.
     """
 
@@ -40,6 +42,7 @@ class Summary:
     sha256: str
     test_sha256: str | None
     warnings: tuple[Fault, ...]
+    indices: tuple[Indices, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,4 +178,16 @@ def _summary(spec: DataSpec, opened: Opened, scalings: tuple[Scaling, ...]) -> S
             *constant_warnings(spec, data, scalings),
             *absence_warnings(data.target[opened.training], opened.classes),
         ),
+        indices=_indices(spec, opened),
     )
+
+
+def _indices(spec: DataSpec, opened: Opened) -> tuple[Indices, ...] | None:
+    """Those of all rows of each input, where inputs are as they are."""
+    if spec.normalize is not Normalize.NONE:
+        return None
+    found = [find_indices(each, "Row") for each in opened.data.inputs]
+    if opened.test is None:
+        return tuple(found)
+    test = [find_indices(each, "Test row") for each in opened.test.inputs]
+    return tuple(joined(pair) for pair in zip(found, test, strict=True))

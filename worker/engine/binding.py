@@ -203,10 +203,10 @@ class _Views:
     def loss(self, span: Span) -> LossCall[Any]:
         last = len(self._graph.nodes) - 1
         outputs = size(self._graph.output_shape)
-        scratch = RULES[type(self._graph.loss)].scratch(outputs)
+        scratch = RULES[type(self._graph.loss)].scratch(outputs, self._graph.target)
         return LossCall(
             loss=self._graph.loss,
-            row_numbers=np.arange(span.rows),
+            label_numbers=np.arange(span.rows * size(self._graph.target.shape)),
             output=self.output(last, span),
             target=self._memory.target[span.slice],
             scratch=self._buffers("scratch", 0, scratch, span),

@@ -16,6 +16,7 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Attention,
     AveragePool1d,
     AveragePool2d,
     BatchNorm,
@@ -28,8 +29,10 @@ from gradloom.worker.engine.spec import (
     Dense,
     Dropout,
     Elu,
+    Embedding,
     ExponentialSchedule,
     Fault,
+    Gpt,
     GroupNorm,
     Gru,
     Huber,
@@ -38,9 +41,11 @@ from gradloom.worker.engine.spec import (
     Layer,
     LayerNorm,
     LeakyRelu,
+    LeNet,
     Lion,
     Loss,
     Lstm,
+    LstmNetwork,
     MaxPool1d,
     MaxPool2d,
     Mlp,
@@ -49,9 +54,11 @@ from gradloom.worker.engine.spec import (
     Optimizer,
     Padding,
     Pool,
+    Positions,
     ReduceOnPlateauSchedule,
     Reshape,
     Residual,
+    ResNet,
     RmsNorm,
     RmsProp,
     Schedule,
@@ -59,6 +66,7 @@ from gradloom.worker.engine.spec import (
     Softmax,
     SoftmaxCrossEntropy,
     StepSchedule,
+    TransformerBlock,
     WeightAverage,
 )
 from gradloom.worker.engine.wiring import wiring_faults
@@ -107,7 +115,10 @@ RATE = Range(
 )
 POSITIVE = Range(0, open_low=True, too_low="give a positive number")
 AXIS = Range(-1, 2**31, too_low="give -1, or 1 and more")
+DEPTH = Range(1, 1000, too_low="give at least 1", too_high="the largest allowed is 1000")
 COUNT = Range(1, too_low="give at least 1")
+# float32 holds whole numbers exactly up to here.
+INDICES = Range(1, 1 << 24, too_low="give at least 1", too_high="the largest allowed is 16777216")
 NOT_NEGATIVE = Range()
 ANY = Range(-math.inf)
 EXTENT = Range(1, 1024, too_low="give at least 1", too_high="the largest allowed is 1024")
@@ -145,6 +156,23 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     RmsNorm: {"epsilon": POSITIVE},
     Reshape: {"shape": AXIS},
     Mlp: {"outputs": UNITS, "hidden": UNITS, "dropout": _share("the share dropped")},
+    LeNet: {"outputs": UNITS, "shape": AXIS},
+    ResNet: {"outputs": UNITS, "blocks": DEPTH, "width": UNITS, "shape": AXIS},
+    Gpt: {
+        "vocabulary": UNITS,
+        "context": UNITS,
+        "layers": DEPTH,
+        "width": UNITS,
+        "heads": COUNT,
+        "kv_heads": COUNT,
+        "dropout": _share("the share dropped"),
+    },
+    LstmNetwork: {
+        "outputs": UNITS,
+        "units": UNITS,
+        "layers": DEPTH,
+        "dropout": _share("the share dropped"),
+    },
     SoftmaxCrossEntropy: {
         "label_smoothing": _share("the share spread over all classes"),
         "ignore_index": NOT_NEGATIVE,
@@ -152,6 +180,15 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     },
     Huber: {"delta": POSITIVE},
     GroupNorm: {"groups": COUNT, "epsilon": POSITIVE},
+    Embedding: {"size": INDICES, "width": UNITS, "padding_index": NOT_NEGATIVE},
+    Positions: {"length": UNITS},
+    Attention: {"heads": COUNT, "kv_heads": COUNT},
+    TransformerBlock: {
+        "heads": COUNT,
+        "kv_heads": COUNT,
+        "hidden": UNITS,
+        "dropout": _share("the share dropped"),
+    },
     BatchNorm: {
         "momentum": Range(0, 1, True, too_low=_MOMENTUM, too_high=_MOMENTUM),
         "epsilon": POSITIVE,

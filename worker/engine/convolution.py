@@ -8,7 +8,7 @@ channels of a group, T for taps of a window, K for T times C, O for filters of a
 # ruff: noqa: N803, N806
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -26,6 +26,8 @@ from gradloom.worker.engine.operation import (
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.spec import Convolution, Initializer
 from gradloom.worker.engine.window import Tap, Windows, check_axes, slide, windows
+
+Index = tuple[slice | int, ...]
 
 # Gathered windows of a block of rows: so many numbers stay in a core's second cache.
 _BLOCK_NUMBERS = 1 << 16
@@ -85,7 +87,24 @@ class _Sizes:
         self.T = size(tuple(axis.size for axis in self.windows.axes))
         self.K = self.T * self.C
         self.O = layer.filters // layer.groups
+        self.gathered = (-1, *self.windows.shape, self.G, self.T, self.C)
+        self.grouped = (-1, *row[:-1], self.G, self.C)
+        self.outputs = (-1, self.G, self.O)
+        self.taps = tuple(map(_tap, range(self.T), self.windows.taps))
         self.N = max(1, _BLOCK_NUMBERS // (self.P * self.G * self.K))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tap:
+    """Where a tap stands in gathered windows of axes N, windows, G, T, C, and in the input."""
+
+    windows: Index
+    inputs: Index
+
+
+def _tap(place: int, tap: Tap) -> _Tap:
+    rows = slice(None)
+    return _Tap((rows, *tap.windows, slice(None), place), (rows, *tap.inputs))
 
 
 _sizes = lru_cache(maxsize=256)(_Sizes)
@@ -108,9 +127,9 @@ def _forward(call: Call[Convolution], _key: Key | None) -> None:
     columns, weights_GKO, *_ = call.scratch
     weight, *bias = call.parameters
     np.copyto(_as_parameter(weights_GKO, sizes), _as_taps(weight, sizes))
-    for x, y in _blocks(sizes, call.inputs[0], call.output):
-        columns_MGK = _gather(sizes, x, columns)
-        y_GMO = y.reshape(-1, sizes.G, sizes.O).transpose(1, 0, 2)
+    for block in _blocks(sizes, len(call.output)):
+        columns_MGK = _gather(sizes, call.inputs[0][block], columns)
+        y_GMO = call.output[block].reshape(sizes.outputs).transpose(1, 0, 2)
         np.matmul(columns_MGK.transpose(1, 0, 2), weights_GKO, out=y_GMO)
     for b in bias:
         np.add(call.output, b, out=call.output)
@@ -120,15 +139,15 @@ def _vjp(call: Call[Convolution]) -> None:
     sizes = _sizes(call.layer, call.inputs[0].shape[1:])
     _towards_parameters(call, sizes)
     if call.input_gradients[0] is not None:
-        _towards_input(call, sizes, call.input_gradients[0])
+        towards_input(call, call.input_gradients[0])
 
 
 def _towards_parameters(call: Call[Convolution], sizes: _Sizes) -> None:
     columns, _, total_GKO, product_GKO = call.scratch
     total_GKO.fill(0)
-    for x, dy in _blocks(sizes, call.inputs[0], call.output_gradient):
-        columns_MGK = _gather(sizes, x, columns)
-        dy_GMO = dy.reshape(-1, sizes.G, sizes.O).transpose(1, 0, 2)
+    for block in _blocks(sizes, len(call.output)):
+        columns_MGK = _gather(sizes, call.inputs[0][block], columns)
+        dy_GMO = call.output_gradient[block].reshape(sizes.outputs).transpose(1, 0, 2)
         np.matmul(columns_MGK.transpose(1, 2, 0), dy_GMO, out=product_GKO)
         np.add(total_GKO, product_GKO, out=total_GKO)
     dw, *bias_gradient = call.parameter_gradients
@@ -137,19 +156,21 @@ def _towards_parameters(call: Call[Convolution], sizes: _Sizes) -> None:
         np.add.reduce(call.output_gradient.reshape(-1, len(db)), axis=0, out=db)
 
 
-def _towards_input(call: Call[Convolution], sizes: _Sizes, dx: Array) -> None:
+def towards_input(call: Call[Convolution], dx: Array) -> None:
+    """Writes the gradient of the input."""
+    sizes = _sizes(call.layer, dx.shape[1:])
     columns, weights_GKO, *_ = call.scratch
     np.copyto(_as_parameter(weights_GKO, sizes), _as_taps(call.parameters[0], sizes))
-    for dy, dx_block in _blocks(sizes, call.output_gradient, dx):
-        dy_GMO = dy.reshape(-1, sizes.G, sizes.O).transpose(1, 0, 2)
+    for block in _blocks(sizes, len(dx)):
+        dy_GMO = call.output_gradient[block].reshape(sizes.outputs).transpose(1, 0, 2)
         columns_MGK = columns[: dy_GMO.shape[1]]
         np.matmul(dy_GMO, weights_GKO.transpose(0, 2, 1), out=columns_MGK.transpose(1, 0, 2))
-        _scatter(sizes, columns_MGK, dx_block)
+        _scatter(sizes, columns_MGK, dx[block])
 
 
-def _blocks(sizes: _Sizes, *arrays: Array) -> Iterator[tuple[Array, ...]]:
-    for first in range(0, len(arrays[0]), sizes.N):
-        yield tuple(array[first : first + sizes.N] for array in arrays)
+def _blocks(sizes: _Sizes, rows: int) -> Iterator[slice]:
+    for first in range(0, rows, sizes.N):
+        yield slice(first, first + sizes.N)
 
 
 def _as_parameter(weights_GKO: Array, sizes: _Sizes) -> Array:
@@ -166,30 +187,18 @@ def _gather(sizes: _Sizes, x: Array, columns: Array) -> Array:
     """The inputs of every window, zero where it reaches over the end."""
     columns_MGK = columns[: len(x) * sizes.P]
     columns_MGK.fill(0)
-    grouped = _grouped(sizes, x)
-    for place, tap in enumerate(sizes.windows.taps):
-        np.copyto(_tapped(sizes, columns_MGK, place, tap), grouped[(slice(None), *tap.inputs)])
+    windowed, grouped = columns_MGK.reshape(sizes.gathered), x.reshape(sizes.grouped)
+    for tap in sizes.taps:
+        np.copyto(windowed[tap.windows], grouped[tap.inputs])
     return columns_MGK
 
 
 def _scatter(sizes: _Sizes, columns_MGK: Array, dx: Array) -> None:
     """The sums over all windows that an input is part of."""
     dx.fill(0)
-    grouped = _grouped(sizes, dx)
-    for place, tap in enumerate(sizes.windows.taps):
-        inputs = grouped[(slice(None), *tap.inputs)]
-        np.add(inputs, _tapped(sizes, columns_MGK, place, tap), out=inputs)
-
-
-def _tapped(sizes: _Sizes, columns_MGK: Array, place: int, tap: Tap) -> Array:
-    """What a tap has gathered, as it lies in the input: axes N, windows, G, C."""
-    windowed = columns_MGK.reshape(-1, *sizes.windows.shape, sizes.G, sizes.T, sizes.C)
-    part: Array = windowed[..., place, :][(slice(None), *tap.windows)]
-    return part
-
-
-def _grouped(sizes: _Sizes, x: Array) -> Array:
-    return x.reshape(*x.shape[:-1], sizes.G, sizes.C)
+    windowed, grouped = columns_MGK.reshape(sizes.gathered), dx.reshape(sizes.grouped)
+    for tap in sizes.taps:
+        np.add(grouped[tap.inputs], windowed[tap.windows], out=grouped[tap.inputs])
 
 
 CONV1D: Operation[Convolution] = Operation(

@@ -1,16 +1,19 @@
 """A model as nodes with inferred shapes, every fault named with its field path."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from gradloom.worker.engine.arrays import Shape, size, text
+from gradloom.worker.engine.arrays import UNKNOWN, Shape, fits, size, text
+from gradloom.worker.engine.blocks import Part, branches, projections
 from gradloom.worker.engine.check import WORDS, check_model, has_no_order, path_of
 from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
 from gradloom.worker.engine.operation import Flops, RunningMean, ShapeMismatch, Weights
 from gradloom.worker.engine.operations import OPERATIONS
-from gradloom.worker.engine.presets import expanded
+from gradloom.worker.engine.presets import OUTPUTS, expanded
 from gradloom.worker.engine.spec import (
+    Attention,
+    Embedding,
     Fault,
     Initializer,
     Layer,
@@ -19,6 +22,7 @@ from gradloom.worker.engine.spec import (
     Residual,
     SoftmaxCrossEntropy,
     Target,
+    TransformerBlock,
 )
 from gradloom.worker.engine.wiring import order
 
@@ -200,6 +204,20 @@ class Graph:
         """The shapes a node reads."""
         return tuple(self.nodes[index].shape for index in node.inputs)
 
+    def choices(self, place: int) -> int:
+        """How many whole numbers from 0 an input may be to its readers; 0 for any number."""
+        return min((found for found in self._choices(place) if found), default=0)
+
+    def _choices(self, place: int) -> Iterator[int]:
+        index = [i for i, node in enumerate(self.nodes) if not node.inputs][place]
+        for node in self.nodes:
+            choices = _choices_of(node) if node.inputs else ()
+            yield from (
+                count
+                for source, count in zip(node.inputs, choices, strict=False)
+                if source == index
+            )
+
     def _row(self, node: Node, inputs_need_gradient: bool) -> LayerRow:
         flops: Flops = OPERATIONS[node.operation].flops(node.layer, self.input_shapes(node))
         return LayerRow(
@@ -224,8 +242,13 @@ def build_graph(model: Model, loss: Loss, inputs: InputShapes, target: Target) -
     else:
         builder.add_chain(model, _only(inputs))
     graph = Graph(builder.finished(), loss, target)
-    ends = [_told_of(model, fault) for fault in _check_output(graph)]
-    faults = (*faults, *builder.faults, *ends, *_check_class_weights(loss, target))
+    faults = (
+        *faults,
+        *builder.faults,
+        *_check_tokens(graph),
+        *(_told_of(model, fault) for fault in _check_output(graph)),
+        *_check_class_weights(loss, target),
+    )
     if faults:
         raise ModelError(faults)
     return graph
@@ -235,8 +258,9 @@ def _told_of(model: Model, fault: Fault) -> Fault:
     """A fault of a preset's last layer as one of the field that decides it."""
     if model.kind is None or not fault.field.endswith(".dense.units"):
         return fault
-    sentence = fault.description.replace("set units:", "set outputs:")
-    return Fault(f"{path_of(model)}.outputs", sentence)
+    field = OUTPUTS.get(type(model.kind), "outputs")
+    sentence = fault.description.replace("set units:", f"set {field}:")
+    return Fault(f"{path_of(model)}.{field}", sentence)
 
 
 def _only(inputs: InputShapes) -> Shape:
@@ -253,6 +277,7 @@ class _Builder:
         self.nodes: list[Node] = []
         self.faults: list[Fault] = []
         self._offset = 0
+        self._mask: int | None = None
         self._buffer_offset = 0
 
     def finished(self) -> tuple[Node, ...]:
@@ -271,8 +296,8 @@ class _Builder:
         """The data's arrays, and the model's nodes in an order in which they can be computed."""
         ends: dict[str, int] = {}
         for name, shape in inputs.items():
-            number = ends[name] = len(self.nodes)
-            self.nodes.append(Node("input", None, (), shape, f"data.{name}", number))
+            ends[name] = len(self.nodes)
+            self.nodes.append(Node("input", None, (), shape, f"data.{name}", ends[name]))
         for place in order(model):
             node = model.nodes[place]
             sources = tuple(ends[name] for name in node.inputs)
@@ -291,17 +316,25 @@ class _Builder:
     def _add_layer(self, layer: Layer, sources: tuple[int, ...], path: str, name: str) -> int:
         word = WORDS[type(layer)]
         sources = self._as_many(sources, word, path)
-        if isinstance(layer, Residual):
-            end = self._add_layers(layer.layers, sources, f"{path}.layers", f"{name}layers.")
-            short = self._add_layers(
-                layer.shortcut, sources, f"{path}.shortcut", f"{name}shortcut."
-            )
-            return self._add_node("add", layer, (short, end), path, name)
+        match layer:
+            case Residual():
+                return self._add_residual(layer, sources, path, name)
+            case TransformerBlock():
+                return self._add_block(layer, sources, path, name)
+            case Attention():
+                return self._add_attention(layer, sources, path, name, path)
+            case Embedding(padding_index=int()):
+                self._mask = self._add_node("padding_mask", layer, sources, path, name)
         return self._add_node(word, layer, sources, path, name)
+
+    def _add_residual(self, layer: Residual, sources: tuple[int, ...], path: str, name: str) -> int:
+        end = self._add_layers(layer.layers, sources, f"{path}.layers", f"{name}layers.")
+        short = self._add_layers(layer.shortcut, sources, f"{path}.shortcut", f"{name}shortcut.")
+        return self._add_node("add", layer, (short, end), path, name)
 
     def _as_many(self, sources: tuple[int, ...], word: str, path: str) -> tuple[int, ...]:
         """The sources, or as many of them as the layer takes and one more fault."""
-        least, most = OPERATIONS[word].arity if word in OPERATIONS else (1, 1)
+        least, most = _arity(word)
         if len(sources) < least:
             self.faults.append(Fault(path, _TOO_FEW.format(word, least)))
         if len(sources) > most:
@@ -309,8 +342,61 @@ class _Builder:
             self.faults.append(Fault(path, _TOO_MANY.format(word, takes, len(sources))))
         return sources[:most]
 
+    def _add_block(
+        self, layer: TransformerBlock, sources: tuple[int, ...], path: str, name: str
+    ) -> int:
+        source, *masks = sources
+        shape = self.nodes[source].shape
+        for branch in branches(layer, shape[-1] if shape else UNKNOWN):
+            end = source
+            for part in branch:
+                inputs = (end, *masks) if isinstance(part.layer, Attention) else (end,)
+                end = self._add_part(part, inputs, path, name, path)
+            inner = Residual(tuple(part.layer for part in branch))
+            source = self._add_node("add", inner, (source, end), f"{path}.residual", name)
+        return source
+
+    def _add_part(
+        self, part: Part, sources: tuple[int, ...], path: str, name: str, blamed: str
+    ) -> int:
+        inside, prefix = f"{path}.{part.word}", name + part.name
+        if isinstance(part.layer, Attention):
+            return self._add_attention(part.layer, sources, inside, prefix, blamed)
+        return self._add_node(WORDS[type(part.layer)], part.layer, sources, inside, prefix, blamed)
+
+    def _add_attention(
+        self, layer: Attention, sources: tuple[int, ...], path: str, name: str, blamed: str
+    ) -> int:
+        source, *masks = sources
+        shape = self.nodes[source].shape
+        try:
+            before, after = projections(layer, shape)
+        except ShapeMismatch as mismatch:
+            self._blame(mismatch, blamed)
+            return source
+        inner = self._add_part(before, (source,), path, name, blamed)
+        inputs = (inner, *(masks or self._masks(shape)))
+        mixed = self._add_node("attention", layer, inputs, path, name, blamed)
+        return self._add_part(after, (mixed,), path, name, blamed)
+
+    def _masks(self, shape: Shape) -> tuple[int, ...]:
+        """The mask of padding that fits rows of this shape."""
+        if self._mask is None or not fits(self.nodes[self._mask].shape, shape[:-1]):
+            return ()
+        return (self._mask,)
+
+    def _blame(self, mismatch: ShapeMismatch, path: str) -> None:
+        field = f"{path}.{mismatch.field}" if mismatch.field else path
+        self.faults.append(Fault(field, mismatch.sentence))
+
     def _add_node(
-        self, operation: str, layer: Layer, inputs: tuple[int, ...], path: str, name: str
+        self,
+        operation: str,
+        layer: Layer,
+        inputs: tuple[int, ...],
+        path: str,
+        name: str,
+        blamed: str | None = None,
     ) -> int:
         rules = OPERATIONS[operation]
         shapes = tuple(self.nodes[index].shape for index in inputs)
@@ -318,8 +404,7 @@ class _Builder:
             shape = rules.shape(layer, shapes)
             weights, means = rules.weights(layer, shapes), rules.buffers(layer, shapes)
         except ShapeMismatch as mismatch:
-            field = f"{path}.{mismatch.field}" if mismatch.field else path
-            self.faults.append(Fault(field, mismatch.sentence))
+            self._blame(mismatch, blamed or path)
             shape, weights, means = mismatch.assumed, (), ()
         parameters = tuple(self._parameter(weight, name) for weight in weights)
         buffers = tuple(self._buffer(mean, name) for mean in means)
@@ -344,11 +429,45 @@ class _Builder:
         return Buffer(name + mean.name, mean.shape, mean.initializer, mean.momentum, offset)
 
 
+def _choices_of(node: Node) -> tuple[int, ...]:
+    """Those of the operation, or of the first of a chain, which reads what the chain reads."""
+    layer = node.layer
+    while isinstance(layer, Fused):
+        layer = layer.layers[0]
+    word = node.operation if layer is node.layer else WORDS.get(type(layer), "")
+    return OPERATIONS[word].choices(layer) if word in OPERATIONS else ()
+
+
+def _arity(word: str) -> tuple[int, int]:
+    """The least and the largest number of inputs of a layer."""
+    if word == "transformer_block":
+        return OPERATIONS["attention"].arity
+    return OPERATIONS[word].arity if word in OPERATIONS else (1, 1)
+
+
 _TOO_FEW = (
     "{0} takes {1} inputs or more, gets 1: put it first in a node of model.nodes that names them, "
     "or remove it."
 )
 _TOO_MANY = "{0} takes {1}, the node has {2}: begin its layers with concat or add."
+
+
+def _check_tokens(graph: Graph) -> Iterator[Fault]:
+    """Token numbers come from the data: what a layer puts out is no whole number."""
+    for node in graph.nodes:
+        if isinstance(node.layer, Embedding) and node.operation == "embedding":
+            yield from _check_embedding(node.layer, node, graph)
+
+
+def _check_embedding(layer: Embedding, node: Node, graph: Graph) -> Iterator[Fault]:
+    if graph.nodes[node.inputs[0]].inputs:
+        yield Fault(node.path, "embedding reads token numbers from the data: put it first.")
+    if layer.padding_index is not None and layer.padding_index >= layer.size > 0:
+        sentence = (
+            f"padding_index is {layer.padding_index}, the embedding has {layer.size} entries (0 to "
+            f"{layer.size - 1}): use one of them or set size: {layer.padding_index + 1}."
+        )
+        yield Fault(f"{node.path}.padding_index", sentence)
 
 
 def _check_output(graph: Graph) -> tuple[Fault, ...]:
@@ -379,11 +498,13 @@ _WRONG_TARGET = {
 def _misfit(graph: Graph, wanted: Shape) -> Fault:
     """The output does not fit the target: names the dense layer to change, if there is one."""
     last, subject = _shaping(graph), describe_target(graph.target)
-    output, units = graph.output_shape, size(wanted)
-    if last.operation == "dense" and len(output) == 1:
-        sentence = f"{subject}, the last layer {output[0]} outputs: set units: {units}."
+    output = graph.output_shape
+    fits_but_last = bool(wanted) and output[:-1] == wanted[:-1]
+    units = wanted[-1] if fits_but_last else size(wanted)
+    if last.path.endswith(".dense") and (fits_but_last or len(output) == 1):
+        sentence = f"{subject}, the last layer {output[-1]} outputs: set units: {units}."
         return Fault(f"{last.path}.units", sentence)
-    flatten = "flatten, then " if len(output) > 1 else ""
+    flatten = "flatten, then " if len(output) > 1 and not fits_but_last else ""
     remedy = f"end with {flatten}dense units: {units}"
     sentence = f"{subject}, the model puts out the shape {text(output)}: {remedy}."
     return Fault(last.path, sentence)

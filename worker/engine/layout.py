@@ -49,6 +49,17 @@ def row_bytes(graph: Graph, dtype: type[np.generic] = np.float32) -> int:
     return sum(layout.row_bytes) + numbers * np.dtype(dtype).itemsize
 
 
+def held_bytes(graph: Graph, node: Node, dtype: type[np.generic] = np.float32) -> int:
+    """What an operation keeps of each row of the forward pass: its output, and what its vjp saved.
+
+    Less than the sum over a graph is taken, since arrays share memory once they are read.
+    """
+    rules = OPERATIONS[node.operation]
+    saved = rules.saved(node.layer, graph.input_shapes(node))
+    buffers = (Buffer(node.shape), *(buffer for buffer in saved if buffer.per_row))
+    return sum(size(each.shape) * np.dtype(each.dtype or dtype).itemsize for each in buffers)
+
+
 def gradient_edges(graph: Graph, needed: frozenset[int]) -> tuple[tuple[Edge | None, ...], ...]:
     """For each node and each of its inputs, where the gradient goes; None where nobody needs it."""
     arrived: set[int] = set()
@@ -156,7 +167,8 @@ class _Lives:
         return places
 
     def _scratch_users(self) -> Iterator[tuple[Buffer, ...]]:
-        yield RULES[type(self._graph.loss)].scratch(size(self._graph.output_shape))
+        outputs = size(self._graph.output_shape)
+        yield RULES[type(self._graph.loss)].scratch(outputs, self._graph.target)
         for node in self._graph.nodes:
             if node.inputs:
                 yield self._rules(node).scratch(node.layer, self._graph.input_shapes(node))

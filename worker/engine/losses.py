@@ -24,7 +24,9 @@ from gradloom.worker.engine.spec import (
 )
 
 # Any: each rule takes its own loss's description.
-RULES: Mapping[type[Loss], LossRule[Any]] = {
+Rules = Mapping[type[Loss], LossRule[Any]]
+
+RULES: Rules = {
     SoftmaxCrossEntropy: SOFTMAX_CROSS_ENTROPY,
     MeanSquaredError: MEAN_SQUARED_ERROR,
     BinaryCrossEntropy: BINARY_CROSS_ENTROPY,
@@ -42,6 +44,8 @@ def fits_target(rule: LossRule[Any], output: Shape, target: Target) -> bool:
 
 def describe_target(target: Target) -> str:
     """The target as the subject of a sentence."""
+    if target.kind == "labels" and target.shape:
+        return f"The data has {target.classes} classes at each of {text(target.shape)} positions"
     if target.kind == "labels":
         return f"The data has {target.classes} classes"
     if target.shape == ():

@@ -124,6 +124,11 @@ def like_input(
     return lambda _layer, inputs: (Buffer(inputs[0], dtype),) * count
 
 
+def any_numbers(_layer: object) -> tuple[int, ...]:
+    """The rule of an operation that takes any numbers."""
+    return ()
+
+
 def per_element(forward: int, inputs: int) -> Callable[[object, Shapes], Flops]:
     """The FLOP rule of everything elementwise."""
 
@@ -146,6 +151,9 @@ class Operation(Generic[L]):
     goes, shard by shard, towards the parameters, and after it vjp towards the inputs only. That a
     matrix product is rowwise depends on where shards begin, so a plan that joins them checks it.
 
+    choices are, for each of the first inputs, how many whole numbers from 0 it may be; 0 for any
+    number. The others take any numbers.
+
     arity is the least and the largest number of inputs.
     """
 
@@ -160,4 +168,5 @@ class Operation(Generic[L]):
     scratch: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers
     rowwise: bool = False
     vjp_parameters: Callable[[Call[L]], None] | None = None
+    choices: Callable[[L], tuple[int, ...]] = any_numbers
     arity: tuple[int, int] = (1, 1)

@@ -14,8 +14,8 @@ from gradloom.worker.engine.binding import Bound, Memory, bind
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.layout import lay_out, needed_gradients, workspaces
 from gradloom.worker.engine.loss import LossCall
-from gradloom.worker.engine.losses import RULES
-from gradloom.worker.engine.metrics import Statistics
+from gradloom.worker.engine.losses import RULES, Rules
+from gradloom.worker.engine.metrics import Statistics, measures_of
 from gradloom.worker.engine.non_finite import NonFinite, first_non_finite
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.random import Key
@@ -53,6 +53,7 @@ class Plan:
         registers: int = 1,
         input_gradient: bool = False,
         operations: Operations = OPERATIONS,
+        losses: Rules = RULES,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.graph = graph
@@ -63,7 +64,7 @@ class Plan:
         self.backward_seconds = 0.0
         self._operations = operations
         self._clock = clock
-        self._rules = RULES[type(graph.loss)]
+        self._rules = losses[type(graph.loss)]
         self._needed = needed_gradients(graph, input_gradient)
         self._memory = self._allocate(dtype)
         self._bindings: dict[tuple[int, tuple[Shard, ...]], tuple[Array, Bound]] = {}
@@ -121,12 +122,13 @@ class Plan:
         return statistics
 
     def evaluate(self, rows: int, key: Key | None = None) -> Statistics:
-        """Measure the rows that were put in, as in training where a key is given."""
+        """Measure the rows that were put in; where a key is given, as training does and no more."""
         bound = self._bound((Shard(rows),))
         with np.errstate(all="ignore"):
             self._run(bound, (key,))
             (call,) = bound.losses
-            return self._rules.forward(call) if call else self._nothing()
+            statistics = self._rules.forward(call) if call else self._nothing()
+            return statistics if key else (*statistics, *self._measured(call))
 
     def locate(self, rows: int, key: Key) -> NonFinite | None:
         """Where training on the rows that were put in first comes to no finite number."""
@@ -161,6 +163,12 @@ class Plan:
         statistics = self._rules.forward(call)
         self._rules.vjp(call)
         return statistics
+
+    def _measured(self, call: LossCall[Any] | None) -> Statistics:
+        """What an evaluation counts besides."""
+        if call is None or self._rules.measure is None:
+            return (0.0,) * measures_of(self.graph.loss, self.graph.target)
+        return self._rules.measure(call)
 
     def _nothing(self) -> Statistics:
         return (0.0,) * len(self.graph.statistics)
@@ -197,6 +205,5 @@ class Plan:
 
 
 def _target(graph: Graph, rows: int, dtype: Float) -> Array:
-    if graph.target.kind == "labels":
-        return np.zeros(rows, np.int64)
-    return np.zeros((rows, *graph.target.shape), dtype)
+    labels = graph.target.kind == "labels"
+    return np.zeros((rows, *graph.target.shape), np.int64 if labels else dtype)

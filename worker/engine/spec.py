@@ -25,6 +25,7 @@ class Initializer(StrEnum):
     GLOROT_UNIFORM = "glorot_uniform"
     ZEROS = "zeros"
     ONES = "ones"
+    NORMAL = "normal"
 
 
 class GeluApproximation(StrEnum):
@@ -158,6 +159,76 @@ class GroupNorm:
 
     groups: int
     epsilon: float = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A trained vector for each token; (T,) token numbers from 0 become (T, width).
+
+    Positions that hold padding_index are padding: attention that follows does not look at them.
+    """
+
+    size: int
+    width: int
+    padding_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """x + a trained vector for each of at most so many positions."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Multi-head self-attention over (T, width) (Vaswani et al., 2017).
+
+    Heads share keys and values in groups where there are fewer kv_heads (Ainslie et al., 2023).
+    Rotary turns queries and keys by their position (Su et al., 2021). An optional second input of
+    shape (T,) is 0 where a position is padding, which is not looked at.
+    """
+
+    heads: int
+    kv_heads: int | None = None
+    causal: bool = False
+    rotary: bool = False
+    bias: bool = True
+
+
+class BlockActivation(StrEnum):
+    """What a transformer block bends its hidden layer with."""
+
+    GELU_TANH = "gelu_tanh"
+    GELU = "gelu"
+    RELU = "relu"
+    SILU = "silu"
+
+
+class BlockNorm(StrEnum):
+    """What a transformer block begins its branches with."""
+
+    LAYER_NORM = "layer_norm"
+    RMS_NORM = "rms_norm"
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerBlock:
+    """x + attention(norm(x)), then x + dense(activation(dense(norm(x)))); pre-norm.
+
+    hidden is the width of the first dense layer, four times that of x where left out. Dropout
+    ends both branches.
+    """
+
+    heads: int
+    kv_heads: int | None = None
+    causal: bool = False
+    rotary: bool = False
+    hidden: int | None = None
+    activation: BlockActivation = BlockActivation.GELU_TANH
+    norm: BlockNorm = BlockNorm.LAYER_NORM
+    dropout: float = 0.0
+    bias: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +378,10 @@ Layer = (
     | LayerNorm
     | RmsNorm
     | GroupNorm
+    | Embedding
+    | Positions
+    | Attention
+    | TransformerBlock
     | Conv1d
     | Conv2d
     | MaxPool1d
@@ -343,6 +418,10 @@ LAYERS: dict[str, type[Layer]] = {
     "layer_norm": LayerNorm,
     "rms_norm": RmsNorm,
     "group_norm": GroupNorm,
+    "embedding": Embedding,
+    "positions": Positions,
+    "attention": Attention,
+    "transformer_block": TransformerBlock,
     "conv1d": Conv1d,
     "conv2d": Conv2d,
     "max_pool1d": MaxPool1d,
@@ -395,11 +474,73 @@ class Mlp:
     dropout: float = 0.0
 
 
-Preset = Mlp
+@dataclass(frozen=True, slots=True)
+class LeNet:
+    """Two convolutions with pooling and three dense layers (LeCun et al., 1998), with relu.
+
+    shape, where given, is what rows are reshaped to first: (height, width, channels).
+    """
+
+    outputs: int
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResNet:
+    """A residual network for small images (He et al., 2016): three stages of so many blocks.
+
+    Each stage halves the image and doubles the channels, of which the first has width. shape,
+    where given, is what rows are reshaped to first: (height, width, channels).
+    """
+
+    outputs: int
+    blocks: int = 2
+    width: int = 16
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gpt:
+    """A causal transformer over tokens that predicts the next one at every position.
+
+    Embedding, trained positions (none with rotary), blocks, layer norm, a dense layer without
+    bias (Radford et al., 2019).
+    """
+
+    vocabulary: int
+    context: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int | None = None
+    rotary: bool = False
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LstmNetwork:
+    """LSTM layers over the steps of (T, C), and a dense layer on the last step's state.
+
+    With return_sequences on every step's. Dropout follows each LSTM layer.
+    """
+
+    outputs: int
+    units: int
+    layers: int = 1
+    bidirectional: bool = False
+    return_sequences: bool = False
+    dropout: float = 0.0
+
+
+Preset = Mlp | LeNet | ResNet | Gpt | LstmNetwork
 
 # The word a job file uses for each preset.
 PRESETS: dict[str, type[Preset]] = {
     "mlp": Mlp,
+    "lenet": LeNet,
+    "resnet": ResNet,
+    "gpt": Gpt,
+    "lstm": LstmNetwork,
 }
 
 
@@ -418,7 +559,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a row's answer is: one of so many classes, or numbers of a shape (rows not counted)."""
+    """What a row's answer is: labels of so many classes, or numbers; shape leaves out the rows.
+
+    Labels of shape (T,) are one for each of T positions, () is one a row.
+    """
 
     kind: Literal["labels", "numbers"]
     classes: int = 0

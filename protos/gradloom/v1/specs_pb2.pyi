@@ -118,6 +118,8 @@ class _InitializerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Initializ
     """All zero: a last layer that begins by saying nothing."""
     INITIALIZER_ONES: _Initializer.ValueType  # 6
     """All one: how the weights of a normalisation begin."""
+    INITIALIZER_NORMAL: _Initializer.ValueType  # 7
+    """Normal, standard deviation 0.02: how embeddings and positions begin (Radford et al., 2018)."""
 
 class Initializer(_Initializer, metaclass=_InitializerEnumTypeWrapper):
     """How a weight matrix begins; fan is the number of inputs or outputs of one unit."""
@@ -136,6 +138,8 @@ INITIALIZER_ZEROS: Initializer.ValueType  # 5
 """All zero: a last layer that begins by saying nothing."""
 INITIALIZER_ONES: Initializer.ValueType  # 6
 """All one: how the weights of a normalisation begin."""
+INITIALIZER_NORMAL: Initializer.ValueType  # 7
+"""Normal, standard deviation 0.02: how embeddings and positions begin (Radford et al., 2018)."""
 Global___Initializer: _TypeAlias = Initializer  # noqa: Y015
 
 class _GeluApproximation:
@@ -161,6 +165,62 @@ GELU_APPROXIMATION_NONE: GeluApproximation.ValueType  # 1
 GELU_APPROXIMATION_TANH: GeluApproximation.ValueType  # 2
 """By tanh (Hendrycks and Gimpel, 2016)."""
 Global___GeluApproximation: _TypeAlias = GeluApproximation  # noqa: Y015
+
+class _BlockActivation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BlockActivationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockActivation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BLOCK_ACTIVATION_UNSPECIFIED: _BlockActivation.ValueType  # 0
+    """Not given: BLOCK_ACTIVATION_GELU_TANH."""
+    BLOCK_ACTIVATION_GELU_TANH: _BlockActivation.ValueType  # 1
+    """Gelu by tanh."""
+    BLOCK_ACTIVATION_GELU: _BlockActivation.ValueType  # 2
+    """Gelu by the error function."""
+    BLOCK_ACTIVATION_RELU: _BlockActivation.ValueType  # 3
+    """max(x, 0)."""
+    BLOCK_ACTIVATION_SILU: _BlockActivation.ValueType  # 4
+    """x σ(x)."""
+
+class BlockActivation(_BlockActivation, metaclass=_BlockActivationEnumTypeWrapper):
+    """What a transformer block bends its hidden layer with."""
+
+BLOCK_ACTIVATION_UNSPECIFIED: BlockActivation.ValueType  # 0
+"""Not given: BLOCK_ACTIVATION_GELU_TANH."""
+BLOCK_ACTIVATION_GELU_TANH: BlockActivation.ValueType  # 1
+"""Gelu by tanh."""
+BLOCK_ACTIVATION_GELU: BlockActivation.ValueType  # 2
+"""Gelu by the error function."""
+BLOCK_ACTIVATION_RELU: BlockActivation.ValueType  # 3
+"""max(x, 0)."""
+BLOCK_ACTIVATION_SILU: BlockActivation.ValueType  # 4
+"""x σ(x)."""
+Global___BlockActivation: _TypeAlias = BlockActivation  # noqa: Y015
+
+class _BlockNorm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BlockNormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockNorm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BLOCK_NORM_UNSPECIFIED: _BlockNorm.ValueType  # 0
+    """Not given: BLOCK_NORM_LAYER_NORM."""
+    BLOCK_NORM_LAYER_NORM: _BlockNorm.ValueType  # 1
+    """Mean 0 and variance 1."""
+    BLOCK_NORM_RMS_NORM: _BlockNorm.ValueType  # 2
+    """Root mean square 1."""
+
+class BlockNorm(_BlockNorm, metaclass=_BlockNormEnumTypeWrapper):
+    """What a transformer block begins its branches with."""
+
+BLOCK_NORM_UNSPECIFIED: BlockNorm.ValueType  # 0
+"""Not given: BLOCK_NORM_LAYER_NORM."""
+BLOCK_NORM_LAYER_NORM: BlockNorm.ValueType  # 1
+"""Mean 0 and variance 1."""
+BLOCK_NORM_RMS_NORM: BlockNorm.ValueType  # 2
+"""Root mean square 1."""
+Global___BlockNorm: _TypeAlias = BlockNorm  # noqa: Y015
 
 class _Padding:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -436,6 +496,10 @@ class ModelSpec(_message.Message):
     NODES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     MLP_FIELD_NUMBER: _builtins.int
+    LENET_FIELD_NUMBER: _builtins.int
+    RESNET_FIELD_NUMBER: _builtins.int
+    GPT_FIELD_NUMBER: _builtins.int
+    LSTM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """The layers in order. The last one's output goes into the loss."""
@@ -454,6 +518,22 @@ class ModelSpec(_message.Message):
     def mlp(self) -> Global___Mlp:
         """A multi-layer perceptron."""
 
+    @_builtins.property
+    def lenet(self) -> Global___LeNet:
+        """Two convolutions with pooling, three dense layers."""
+
+    @_builtins.property
+    def resnet(self) -> Global___ResNet:
+        """A residual network for small images."""
+
+    @_builtins.property
+    def gpt(self) -> Global___Gpt:
+        """A causal transformer over tokens."""
+
+    @_builtins.property
+    def lstm(self) -> Global___LstmNetwork:
+        """LSTM layers over a sequence."""
+
     def __init__(
         self,
         *,
@@ -461,16 +541,195 @@ class ModelSpec(_message.Message):
         nodes: _abc.Iterable[Global___ModelNode] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
         mlp: Global___Mlp | None = ...,
+        lenet: Global___LeNet | None = ...,
+        resnet: Global___ResNet | None = ...,
+        gpt: Global___Gpt | None = ...,
+        lstm: Global___LstmNetwork | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "mlp", b"mlp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "kind", b"kind", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "resnet", b"resnet"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "layers", b"layers", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "kind", b"kind", "layers", b"layers", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs", "resnet", b"resnet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["mlp"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["mlp", "lenet", "resnet", "gpt", "lstm"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class LeNet(_message.Message):
+    """Two convolutions of 5×5 with max pooling and dense layers of 120 and 84 (LeCun et al., 1998), with
+    relu.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What rows are reshaped to first: height, width, channels. As they are where left out."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outputs", b"outputs", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeNet: _TypeAlias = LeNet  # noqa: Y015
+
+@_typing.final
+class ResNet(_message.Message):
+    """A residual network for small images (He et al., 2016): a convolution, three stages of blocks, each
+    halving the image and doubling the channels, a mean over the image, a dense layer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    blocks: _builtins.int
+    """Blocks of two convolutions in each stage, 1 to 1,000. 2 where left out."""
+    width: _builtins.int
+    """Channels of the first stage. 16 where left out."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What rows are reshaped to first: height, width, channels. As they are where left out."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        blocks: _builtins.int | None = ...,
+        width: _builtins.int | None = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_blocks", b"_blocks", "_width", b"_width", "blocks", b"blocks", "width", b"width"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blocks", b"_blocks", "_width", b"_width", "blocks", b"blocks", "outputs", b"outputs", "shape", b"shape", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__blocks: _TypeAlias = _typing.Literal["blocks"]  # noqa: Y015
+    _WhichOneofArgType__blocks: _TypeAlias = _typing.Literal["_blocks", b"_blocks"]  # noqa: Y015
+    _WhichOneofReturnType__width: _TypeAlias = _typing.Literal["width"]  # noqa: Y015
+    _WhichOneofArgType__width: _TypeAlias = _typing.Literal["_width", b"_width"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__blocks) -> _WhichOneofReturnType__blocks | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__width) -> _WhichOneofReturnType__width | None: ...
+
+Global___ResNet: _TypeAlias = ResNet  # noqa: Y015
+
+@_typing.final
+class Gpt(_message.Message):
+    """A causal transformer that predicts the next token at every position (Radford et al., 2019):
+    embedding, trained positions, blocks, layer norm, a dense layer without bias.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOCABULARY_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    KV_HEADS_FIELD_NUMBER: _builtins.int
+    ROTARY_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    vocabulary: _builtins.int
+    """Required. How many tokens there are."""
+    context: _builtins.int
+    """Required. The most positions a row may have."""
+    layers: _builtins.int
+    """Required. Transformer blocks, 1 to 1,000."""
+    width: _builtins.int
+    """Required. Numbers a position, divisible by heads."""
+    heads: _builtins.int
+    """Required. Heads of each attention."""
+    kv_heads: _builtins.int
+    """Heads of keys and values, divides heads. As many as heads where left out."""
+    rotary: _builtins.bool
+    """Turns queries and keys by their position instead of trained positions."""
+    dropout: _builtins.float
+    """The share dropped after the embedding and at the end of both branches of a block. 0 where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        vocabulary: _builtins.int = ...,
+        context: _builtins.int = ...,
+        layers: _builtins.int = ...,
+        width: _builtins.int = ...,
+        heads: _builtins.int = ...,
+        kv_heads: _builtins.int | None = ...,
+        rotary: _builtins.bool = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads", "kv_heads", b"kv_heads"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads", "context", b"context", "dropout", b"dropout", "heads", b"heads", "kv_heads", b"kv_heads", "layers", b"layers", "rotary", b"rotary", "vocabulary", b"vocabulary", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__kv_heads: _TypeAlias = _typing.Literal["kv_heads"]  # noqa: Y015
+    _WhichOneofArgType__kv_heads: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads) -> _WhichOneofReturnType__kv_heads | None: ...
+
+Global___Gpt: _TypeAlias = Gpt  # noqa: Y015
+
+@_typing.final
+class LstmNetwork(_message.Message):
+    """LSTM layers over the steps of rows (T, C), and a dense layer on the last step's state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    units: _builtins.int
+    """Required. Width of the state."""
+    layers: _builtins.int
+    """LSTM layers, 1 to 1,000. 1 where left out."""
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads from the last step to the first."""
+    return_sequences: _builtins.bool
+    """Puts out an answer at every step instead of one after the last."""
+    dropout: _builtins.float
+    """The share dropped after each LSTM layer. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        units: _builtins.int = ...,
+        layers: _builtins.int | None = ...,
+        bidirectional: _builtins.bool = ...,
+        return_sequences: _builtins.bool = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_layers", b"_layers", "layers", b"layers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_layers", b"_layers", "bidirectional", b"bidirectional", "dropout", b"dropout", "layers", b"layers", "outputs", b"outputs", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__layers: _TypeAlias = _typing.Literal["layers"]  # noqa: Y015
+    _WhichOneofArgType__layers: _TypeAlias = _typing.Literal["_layers", b"_layers"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__layers) -> _WhichOneofReturnType__layers | None: ...
+
+Global___LstmNetwork: _TypeAlias = LstmNetwork  # noqa: Y015
 
 @_typing.final
 class Mlp(_message.Message):
@@ -570,6 +829,10 @@ class Layer(_message.Message):
     LAYER_NORM_FIELD_NUMBER: _builtins.int
     RMS_NORM_FIELD_NUMBER: _builtins.int
     GROUP_NORM_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
+    POSITIONS_FIELD_NUMBER: _builtins.int
+    ATTENTION_FIELD_NUMBER: _builtins.int
+    TRANSFORMER_BLOCK_FIELD_NUMBER: _builtins.int
     CONV1D_FIELD_NUMBER: _builtins.int
     CONV2D_FIELD_NUMBER: _builtins.int
     MAX_POOL1D_FIELD_NUMBER: _builtins.int
@@ -657,6 +920,22 @@ class Layer(_message.Message):
         """Brings groups of channels, the last axis, to mean 0 and variance 1."""
 
     @_builtins.property
+    def embedding(self) -> Global___Embedding:
+        """A trained vector for each token."""
+
+    @_builtins.property
+    def positions(self) -> Global___Positions:
+        """Adds a trained vector for each position."""
+
+    @_builtins.property
+    def attention(self) -> Global___Attention:
+        """Multi-head self-attention."""
+
+    @_builtins.property
+    def transformer_block(self) -> Global___TransformerBlock:
+        """Attention and two dense layers, each after a norm and around it a residual."""
+
+    @_builtins.property
     def conv1d(self) -> Global___Conv1d:
         """Convolution of (length, channels)."""
 
@@ -733,6 +1012,10 @@ class Layer(_message.Message):
         layer_norm: Global___LayerNorm | None = ...,
         rms_norm: Global___RmsNorm | None = ...,
         group_norm: Global___GroupNorm | None = ...,
+        embedding: Global___Embedding | None = ...,
+        positions: Global___Positions | None = ...,
+        attention: Global___Attention | None = ...,
+        transformer_block: Global___TransformerBlock | None = ...,
         conv1d: Global___Conv1d | None = ...,
         conv2d: Global___Conv2d | None = ...,
         max_pool1d: Global___MaxPool1d | None = ...,
@@ -748,11 +1031,11 @@ class Layer(_message.Message):
         lstm: Global___Lstm | None = ...,
         gru: Global___Gru | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "attention", b"attention", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "embedding", b"embedding", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "positions", b"positions", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh", "transformer_block", b"transformer_block"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "attention", b"attention", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "embedding", b"embedding", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "positions", b"positions", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh", "transformer_block", b"transformer_block"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm", "conv1d", "conv2d", "max_pool1d", "max_pool2d", "average_pool1d", "average_pool2d", "global_average_pool", "global_max_pool", "batch_norm", "reshape", "concat", "add", "lstm", "gru"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm", "embedding", "positions", "attention", "transformer_block", "conv1d", "conv2d", "max_pool1d", "max_pool2d", "average_pool1d", "average_pool2d", "global_average_pool", "global_max_pool", "batch_norm", "reshape", "concat", "add", "lstm", "gru"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1152,6 +1435,174 @@ class GroupNorm(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
 
 Global___GroupNorm: _TypeAlias = GroupNorm  # noqa: Y015
+
+@_typing.final
+class Embedding(_message.Message):
+    """A trained vector for each token: (T,) whole numbers from 0 become (T, width)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    PADDING_INDEX_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """Required. How many tokens there are, 1 to 16,777,216: the largest number in the data + 1."""
+    width: _builtins.int
+    """Required. Length of a token's vector, 1 to 65,536."""
+    padding_index: _builtins.int
+    """Positions with this token are padding: attention layers that follow do not look at them. Say
+    so to the loss by its ignore_index. None where left out.
+    """
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        width: _builtins.int = ...,
+        padding_index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_padding_index", b"_padding_index", "padding_index", b"padding_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_padding_index", b"_padding_index", "padding_index", b"padding_index", "size", b"size", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__padding_index: _TypeAlias = _typing.Literal["padding_index"]  # noqa: Y015
+    _WhichOneofArgType__padding_index: _TypeAlias = _typing.Literal["_padding_index", b"_padding_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__padding_index) -> _WhichOneofReturnType__padding_index | None: ...
+
+Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
+
+@_typing.final
+class Positions(_message.Message):
+    """Adds a trained vector for each position to its input of shape (T, width)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LENGTH_FIELD_NUMBER: _builtins.int
+    length: _builtins.int
+    """Required. The most positions a row may have, 1 to 65,536."""
+    def __init__(
+        self,
+        *,
+        length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["length", b"length"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Positions: _TypeAlias = Positions  # noqa: Y015
+
+@_typing.final
+class Attention(_message.Message):
+    """Multi-head self-attention over (T, width) (Vaswani et al., 2017)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADS_FIELD_NUMBER: _builtins.int
+    KV_HEADS_FIELD_NUMBER: _builtins.int
+    CAUSAL_FIELD_NUMBER: _builtins.int
+    ROTARY_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    heads: _builtins.int
+    """Required. Heads, at least 1; divides width."""
+    kv_heads: _builtins.int
+    """Heads of keys and values, each shared by heads / kv_heads heads (Ainslie et al., 2023);
+    divides heads. As many as heads where left out.
+    """
+    causal: _builtins.bool
+    """Whether a position looks at itself and those before it only."""
+    rotary: _builtins.bool
+    """Whether queries and keys are turned by their position (Su et al., 2021)."""
+    bias: _builtins.bool
+    """Whether biases are added. True where left out."""
+    def __init__(
+        self,
+        *,
+        heads: _builtins.int = ...,
+        kv_heads: _builtins.int | None = ...,
+        causal: _builtins.bool = ...,
+        rotary: _builtins.bool = ...,
+        bias: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_kv_heads", b"_kv_heads", "bias", b"bias", "kv_heads", b"kv_heads"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_kv_heads", b"_kv_heads", "bias", b"bias", "causal", b"causal", "heads", b"heads", "kv_heads", b"kv_heads", "rotary", b"rotary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__kv_heads: _TypeAlias = _typing.Literal["kv_heads"]  # noqa: Y015
+    _WhichOneofArgType__kv_heads: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads) -> _WhichOneofReturnType__kv_heads | None: ...
+
+Global___Attention: _TypeAlias = Attention  # noqa: Y015
+
+@_typing.final
+class TransformerBlock(_message.Message):
+    """x + attention(norm(x)), then x + dense(activation(dense(norm(x))))."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADS_FIELD_NUMBER: _builtins.int
+    KV_HEADS_FIELD_NUMBER: _builtins.int
+    CAUSAL_FIELD_NUMBER: _builtins.int
+    ROTARY_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    NORM_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    heads: _builtins.int
+    """Required. Heads of the attention, at least 1; divides width."""
+    kv_heads: _builtins.int
+    """Heads of keys and values; divides heads. As many as heads where left out."""
+    causal: _builtins.bool
+    """Whether a position looks at itself and those before it only."""
+    rotary: _builtins.bool
+    """Whether queries and keys are turned by their position."""
+    hidden: _builtins.int
+    """Width of the first dense layer, 1 to 65,536. Four times that of the input where left out."""
+    activation: Global___BlockActivation.ValueType
+    """What follows the first dense layer. BLOCK_ACTIVATION_GELU_TANH where left out."""
+    norm: Global___BlockNorm.ValueType
+    """What both branches begin with. BLOCK_NORM_LAYER_NORM where left out."""
+    dropout: _builtins.float
+    """Share dropped at the end of both branches, from 0 up to but not 1. 0 where left out."""
+    bias: _builtins.bool
+    """Whether attention and dense layers add biases. True where left out."""
+    def __init__(
+        self,
+        *,
+        heads: _builtins.int = ...,
+        kv_heads: _builtins.int | None = ...,
+        causal: _builtins.bool = ...,
+        rotary: _builtins.bool = ...,
+        hidden: _builtins.int | None = ...,
+        activation: Global___BlockActivation.ValueType = ...,
+        norm: Global___BlockNorm.ValueType = ...,
+        dropout: _builtins.float = ...,
+        bias: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_hidden", b"_hidden", "_kv_heads", b"_kv_heads", "bias", b"bias", "hidden", b"hidden", "kv_heads", b"kv_heads"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_hidden", b"_hidden", "_kv_heads", b"_kv_heads", "activation", b"activation", "bias", b"bias", "causal", b"causal", "dropout", b"dropout", "heads", b"heads", "hidden", b"hidden", "kv_heads", b"kv_heads", "norm", b"norm", "rotary", b"rotary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__hidden: _TypeAlias = _typing.Literal["hidden"]  # noqa: Y015
+    _WhichOneofArgType__hidden: _TypeAlias = _typing.Literal["_hidden", b"_hidden"]  # noqa: Y015
+    _WhichOneofReturnType__kv_heads: _TypeAlias = _typing.Literal["kv_heads"]  # noqa: Y015
+    _WhichOneofArgType__kv_heads: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hidden) -> _WhichOneofReturnType__hidden | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads) -> _WhichOneofReturnType__kv_heads | None: ...
+
+Global___TransformerBlock: _TypeAlias = TransformerBlock  # noqa: Y015
 
 @_typing.final
 class Conv1d(_message.Message):

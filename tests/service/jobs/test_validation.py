@@ -33,6 +33,7 @@ from gradloom.worker.engine.spec import (
     CosineSchedule,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GroupNorm,
     Lamb,
@@ -42,12 +43,14 @@ from gradloom.worker.engine.spec import (
     Model,
     ModelNode,
     Optimizer,
+    Positions,
     Relu,
     Residual,
     Sgd,
     Softmax,
     SoftmaxCrossEntropy,
     StepSchedule,
+    TransformerBlock,
 )
 
 ROWS, COLUMNS, CLASSES = 100, 6, 4
@@ -82,6 +85,9 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
         halves=labels + 0.5,
         same=np.full(ROWS, 3),
         pictures=images.reshape(ROWS, 2, 3),
+        tokens=np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) % 97,
+        next=np.arange(1, ROWS * COLUMNS + 1).reshape(ROWS, COLUMNS) % 97,
+        halved=np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) / 2,
     )
     np.savez(folder / "wide.npz", images=images[:, :5], labels=labels)
     return Roots((folder,))
@@ -116,6 +122,16 @@ def faults_of(spec: JobSpec, roots: Roots) -> tuple[SpecFault, ...]:
     return caught.value.faults
 
 
+def language_model(embedding: Embedding, inputs: str = "tokens", **changes: object) -> Change:
+    """A model that says which token comes next."""
+    layers = (embedding, Positions(COLUMNS), TransformerBlock(2, causal=True), Dense(97))
+
+    def change(spec: JobSpec) -> JobSpec:
+        return data(inputs=(inputs,), target="next", **changes)(model(*layers)(spec))
+
+    return change
+
+
 deep = Dense(CLASSES)
 for _ in range(40):
     deep = Residual((deep,))
@@ -139,6 +155,24 @@ FAULTS: list[tuple[str, Change, str, str]] = [
         "model",
         "has 2,148,106,244 parameters (8.6 GB, 34 GB with gradient and optimizer); this server "
         "allows 100,000,000",
+    ),
+    (
+        "B032",
+        language_model(Embedding(96, 8)),
+        "model.layers[0].embedding.size",
+        "Row 16 holds index 96, the embedding has 96 entries (0 to 95): set size: 97.",
+    ),
+    (
+        "B032",
+        language_model(Embedding(97, 8), "halved"),
+        "model.layers[0].embedding",
+        "Row 0 holds 0.5: an embedding reads whole numbers from 0.",
+    ),
+    (
+        "B032",
+        language_model(Embedding(97, 8), normalize=Normalize.UNIT),
+        "data.normalize",
+        "The embedding reads token numbers, which scaling changes: set normalize: none.",
     ),
     (
         "B026",
@@ -488,10 +522,15 @@ def test_layers_and_nodes_are_one_too_many(roots: Roots) -> None:
     (fault,) = faults_of(towers(layers=(Dense(CLASSES),)), roots)
     assert (fault.field, fault.description) == (
         "model",
-        "Both layers and nodes are given: keep one.",
+        "layers and nodes are given: keep one.",
     )
 
 
 def test_a_model_of_layers_joins_its_inputs(roots: Roots) -> None:
     spec = replace(towers(), model=SPEC.model)
     assert [fault.field for fault in faults_of(spec, roots)] == ["data.inputs[1]"]
+
+
+def test_a_language_model_is_sound(roots: Roots) -> None:
+    checked = validate(language_model(Embedding(97, 8))(SPEC), roots)
+    assert checked.plan.layers[-1].output_shape == (COLUMNS, 97)
