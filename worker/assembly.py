@@ -4,13 +4,15 @@ import hashlib
 from collections.abc import Iterator
 
 from gradloom.worker.data.indices import Indices
-from gradloom.worker.data.preparation import Summary
-from gradloom.worker.data.target import TargetKind
+from gradloom.worker.data.preparation import Asked, Summary
+from gradloom.worker.data.target import Answer, TargetKind
+from gradloom.worker.engine.arrays import Shape
 from gradloom.worker.engine.graph import Graph, InputShapes, Node
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Fault,
     Huber,
+    Joint,
     KlDivergence,
     Loss,
     MeanAbsoluteError,
@@ -31,6 +33,21 @@ TARGET_KINDS: dict[type[Loss], TargetKind] = {
 }
 
 
+def asked_of(loss: Loss) -> Asked:
+    """What a loss asks of the data's target, or of the targets that it names."""
+    if not isinstance(loss, Joint):
+        return TARGET_KINDS[type(loss)]
+    return tuple(
+        # A joint loss inside is a fault of the model, told by its check.
+        Answer(
+            part.target,
+            TARGET_KINDS.get(type(part.loss), TargetKind.NUMBERS),
+            f"loss.joint.parts[{place}].target",
+        )
+        for place, part in enumerate(loss.parts)
+    )
+
+
 def joins_inputs(model: Model) -> bool:
     """Whether the data's arrays go into the model as one; into one of nodes they go by name."""
     return not model.nodes
@@ -45,10 +62,17 @@ def inputs_of(model: Model, summary: Summary) -> InputShapes:
 
 
 def target_of(summary: Summary) -> Target:
-    """What the model's output has to fit."""
-    if summary.classes is not None:
-        return Target("labels", classes=summary.classes, shape=summary.target_shape)
-    return Target("numbers", shape=summary.target_shape)
+    """What the model's output has to fit, or its outputs."""
+    if summary.targets:
+        parts = tuple(_target(each.shape, each.classes) for each in summary.targets)
+        return Target("joint", shape=summary.target_shape, parts=parts)
+    return _target(summary.target_shape, summary.classes)
+
+
+def _target(shape: Shape, classes: int | None) -> Target:
+    if classes is not None:
+        return Target("labels", classes=classes, shape=shape)
+    return Target("numbers", shape=shape)
 
 
 def data_sha256(summary: Summary) -> str:

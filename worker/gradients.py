@@ -23,6 +23,7 @@ from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.lone import lone_loss, lone_node
 from gradloom.worker.engine.losses import RULES, Rules
 from gradloom.worker.engine.operations import OPERATIONS, Operations
+from gradloom.worker.engine.spec import Joint, Loss
 from gradloom.worker.question import Question
 
 # Data on which an array is tried before it is called wrong: with other data no kink is near.
@@ -123,7 +124,7 @@ def _elements(check: _Check, most: int) -> int:
 def _checks(question: Question, engines: tuple[Engine, ...]) -> Iterator[_Check]:
     """For each engine the layers alone and the whole; not again what one before computes alike."""
     rows = question.rows
-    seen: set[tuple[object, int]] = set()
+    seen: set[tuple[object, ...]] = set()
     for engine in engines:
         graph = fuse(question.graph, engine.fusions)
         news = 0
@@ -133,7 +134,7 @@ def _checks(question: Question, engines: tuple[Engine, ...]) -> Iterator[_Check]
                 seen.add(known)
                 news += 1
                 yield _lone(engine, node.operation, lone_node(graph, index), node.path, rows)
-        rule = ("loss", id(engine.losses[type(graph.loss)]))
+        rule = ("loss", *_rules_of(graph.loss, engine.losses))
         if rule not in seen:
             seen.add(rule)
             news += 1
@@ -141,6 +142,12 @@ def _checks(question: Question, engines: tuple[Engine, ...]) -> Iterator[_Check]
             yield _lone(engine, loss, lone_loss(graph), f"loss.{loss}", rows)
         if news:
             yield _whole(engine, graph, rows)
+
+
+def _rules_of(loss: Loss, rules: Rules) -> Iterator[int]:
+    """Which rules a loss is computed by: its own, or those of its parts."""
+    parts = tuple(part.loss for part in loss.parts) if isinstance(loss, Joint) else (loss,)
+    return (id(rules[type(part)]) for part in parts)
 
 
 def _lone(engine: Engine, operation: str, graph: Graph, path: str, rows: int) -> _Check:

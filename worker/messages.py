@@ -24,7 +24,8 @@ class Task:
 
     batch_size are the rows of an update, shards the virtual shards of it, roots the folders data
     may be read from. All learning rates are multiplied by rate_factor. Layers are looked at every
-    health_interval steps, never where it is 0.
+    health_interval steps, never where it is 0. initial_weights_sha256 is set where the model
+    begins from a file.
     """
 
     learning: Learning
@@ -35,6 +36,7 @@ class Task:
     shards: int
     rate_factor: float = 1.0
     health_interval: int = 0
+    initial_weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
 from gradloom.worker.engine.baseline import constant_loss
 from gradloom.worker.engine.fusion import fuse
-from gradloom.worker.engine.graph import build_graph
+from gradloom.worker.engine.graph import Graph, build_graph
 from gradloom.worker.engine.health import Health, is_due
 from gradloom.worker.engine.joining import come_to_the_same, together
 from gradloom.worker.engine.kernels.losses import FAST_RULES
@@ -100,8 +100,13 @@ class Replica:
     """
 
     def __init__(
-        self, task: Task, data: Prepared, clock: Callable[[], float] = perf_counter
+        self,
+        task: Task,
+        data: Prepared,
+        clock: Callable[[], float] = perf_counter,
+        begin: Callable[[Graph], Vector | None] = lambda _: None,
     ) -> None:
+        """begin gives the parameters and buffers to begin from, those of the seed where None."""
         learning = task.learning
         self._task = task
         self._data = data
@@ -126,13 +131,15 @@ class Replica:
         self._observer: Observer | None = None
         self._grouped: dict[tuple[int, int, int], tuple[Group, ...]] = {}
         self._epoch_order: tuple[int, Rows] = (-1, np.empty(0, np.int64))
-        self.state = State(self._graph, learning.optimizer, learning.seed)
+        self.state = State(self._graph, learning.optimizer, learning.seed, begin(self._graph))
         self.seconds = Seconds()
 
     @property
     def baseline(self) -> float | None:
         """The loss of the best answer to the training rows that looks at no input."""
-        return constant_loss(self._task.learning.loss, self._data.training.target)
+        return constant_loss(
+            self._task.learning.loss, self._data.training.target, self._graph.target
+        )
 
     def compute(self, first: int, last: int) -> dict[Node, Sum]:
         """Roots of the shards first … last-1 of the batch that follows the state's step.

@@ -3,17 +3,20 @@
 import os
 import platform
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256, joins_inputs
+from gradloom.worker.assembly import asked_of, data_sha256, joins_inputs
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
+from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.profile import profile_of
 from gradloom.worker.engine.selftest import self_test
 from gradloom.worker.exchange.star import packed, unpacked
+from gradloom.worker.initial_weights import WeightsError, load_weights
 from gradloom.worker.messages import (
     Answer,
     AnswerKind,
@@ -29,6 +32,7 @@ from gradloom.worker.messages import (
     encode,
 )
 from gradloom.worker.replica import Replica
+from gradloom.worker.state import Vector
 
 
 class DataChanged(Exception):
@@ -40,6 +44,7 @@ class DataChanged(Exception):
 _REASONS: dict[type[Exception], str] = {
     DataChanged: "DATA_CHANGED",
     DataError: "DATA_UNREADABLE",
+    WeightsError: "DATA_UNREADABLE",
 }
 
 
@@ -60,7 +65,8 @@ class Server:
 
     def _begin(self, task: Task, state: bytes | None) -> Answer:
         """Loads the data and stands at the state's step, or at the beginning."""
-        self._replica = Replica(task, _data(task))
+        begin = _initial_weights(task) if state is None else lambda _: None
+        self._replica = Replica(task, _data(task), begin=begin)
         if state is not None:
             self._replica.state.restore(state)
         facts = {
@@ -106,17 +112,39 @@ def _selftest_sha256() -> str:
 def _data(task: Task) -> Prepared:
     """The job's data. Raises DataError, or DataChanged where it is other than it was."""
     learning = task.learning
-    roots = Roots(tuple(Path(root) for root in task.roots))
-    kind = TARGET_KINDS[type(learning.loss)]
+    asked = asked_of(learning.loss)
     joined = joins_inputs(learning.model)
-    data = prepare(task.data, roots, seed=learning.seed, kind=kind, joined=joined)
+    data = prepare(task.data, _roots(task), seed=learning.seed, kind=asked, joined=joined)
     found = data_sha256(data.summary)
     if found != task.data_sha256:
-        raise DataChanged(
-            f"The data's SHA-256 is {found[:12]}, it was {task.data_sha256[:12]} when the job was "
-            "made: put the old files back, or submit the job anew."
-        )
+        raise _changed("data's", found, task.data_sha256)
     return data
+
+
+def _initial_weights(task: Task) -> Callable[[Graph], Vector | None]:
+    """The weights of the job's file, once there is a graph to arrange them for."""
+
+    def begin(graph: Graph) -> Vector | None:
+        weights = task.learning.model.initial_weights
+        if weights is None:
+            return None
+        loaded = load_weights(graph, weights, _roots(task))
+        if loaded.sha256 != task.initial_weights_sha256:
+            raise _changed("initial weights'", loaded.sha256, task.initial_weights_sha256)
+        return loaded.vector
+
+    return begin
+
+
+def _roots(task: Task) -> Roots:
+    return Roots(tuple(Path(root) for root in task.roots))
+
+
+def _changed(whose: str, found: str, before: str) -> DataChanged:
+    return DataChanged(
+        f"The {whose} SHA-256 is {found[:12]}, it was {before[:12]} when the job was "
+        "made: put the old files back, or submit the job anew."
+    )
 
 
 def _done(replica: Replica, work: Work) -> tuple[dict[str, object], bytes]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load, save
 
-from gradloom.worker.engine.arrays import side_by_side
+from gradloom.worker.engine.arrays import Shape, side_by_side
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.initializers import initial_parameters
 from gradloom.worker.engine.kernels.optimizers import FAST_UPDATES, average, global_norm
@@ -29,6 +29,8 @@ _SLOT = "optimizer."
 _AVERAGE = "average."
 _STEP = "step"
 _COUNTERS = "counters"
+# The path of the input of a chain; those of a model of nodes have names below it.
+_DATA = "data"
 
 
 class BadState(ValueError):
@@ -55,8 +57,10 @@ class State:
     Where the optimiser says so, an average of the first vector too.
     """
 
-    def __init__(self, graph: Graph, optimizer: Optimizer, seed: int) -> None:
-        """Stands at step 0 with the parameters of the seed."""
+    def __init__(
+        self, graph: Graph, optimizer: Optimizer, seed: int, initial: Vector | None = None
+    ) -> None:
+        """Stands at step 0 with the flat vector given, else with that of the seed."""
         self.step = 0
         self.counters = Counters()
         self._graph = graph
@@ -70,8 +74,9 @@ class State:
         self._prefixes = _prefixes(optimizer)
         self._side = 0
         self._sides = self._allocated()
+        first = initial_parameters(graph, seed) if initial is None else initial
         for vector in (self.parameters, self.weights):
-            np.copyto(vector, initial_parameters(graph, seed))
+            np.copyto(vector, first)
 
     def _allocated(self) -> tuple[tuple[Vector, ...], tuple[Vector, ...]]:
         """The vectors of both sides, one for each prefix."""
@@ -166,8 +171,17 @@ class State:
         return digest.hexdigest()
 
     def model(self, metadata: Mapping[str, str]) -> bytes:
-        """The weights and buffers as a safetensors file, by name."""
-        return save(self._named(self.weights), {**metadata, _STEP: str(self.step)})
+        """The weights and buffers as a safetensors file, by name.
+
+        Its metadata say what goes in and what the output is held to, so that the model can be
+        built again.
+        """
+        shapes = {
+            "inputs": json.dumps(_input_shapes(self._graph)),
+            "target": json.dumps(asdict(self._graph.target)),
+        }
+        whole = {**metadata, **shapes, _STEP: str(self.step)}
+        return save(self._named(self.weights), whole)
 
     def snapshot(self, metadata: Mapping[str, str]) -> bytes:
         """The whole state as a safetensors file; restore takes it back."""
@@ -211,6 +225,13 @@ def _prefixes(optimizer: Optimizer) -> tuple[str, ...]:
 def _counters(text: str) -> Counters:
     values = json.loads(text)
     return Counters(**{**values, "plateau": Plateau(**values["plateau"])})
+
+
+def _input_shapes(graph: Graph) -> Shape | dict[str, Shape]:
+    """The shape of a row that goes in, or those of several inputs by their names."""
+    if graph.inputs[0].path == _DATA:
+        return graph.input_shape
+    return {node.path.removeprefix(f"{_DATA}."): node.shape for node in graph.inputs}
 
 
 def _momentum(graph: Graph) -> Vector:

@@ -32,6 +32,7 @@ COMMANDS = {
     "describe": ("gradloom.service.cli.jobs", "Show everything about a job."),
     "watch": ("gradloom.service.cli.jobs", "Follow a job to its end."),
     "cancel": ("gradloom.service.cli.jobs", "Ask a job to end."),
+    "export": ("gradloom.service.cli.export", "Write a model for PyTorch or as ONNX."),
     "warmup": ("gradloom.service.cli.warmup", "Compile all kernels ahead of the first job."),
     "version": ("gradloom.service.cli.version", "Show what is installed."),
 }

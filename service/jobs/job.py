@@ -125,6 +125,7 @@ class Receipt:
     weights_sha256: str = ""
     model_path: str = ""
     roll_backs: int = 0
+    initial_weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

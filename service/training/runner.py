@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from json import dumps
 
 import structlog
 
 from gradloom.service.errors import QuotaExceeded, Unavailable
 from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent
+from gradloom.service.job_file import json_form
 from gradloom.service.jobs.job import Assignment
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.answers import (
@@ -50,10 +52,11 @@ from gradloom.service.training.progress import ProgressLog, StepReport
 from gradloom.service.training.rounds import Rounds
 from gradloom.service.training.surroundings import Surroundings, Wishes
 from gradloom.service.training.task import course_of, plan_of, task_of
+from gradloom.service.wire import spec_to_wire
 from gradloom.worker.data.batches import block_bounds
 from gradloom.worker.engine.metrics import summarize
 from gradloom.worker.engine.profile import BITS_VERSION
-from gradloom.worker.messages import Answer, BadAnswer, Order, Snapshot, Work
+from gradloom.worker.messages import Answer, BadAnswer, Content, Order, Snapshot, Work
 
 log = structlog.get_logger()
 
@@ -305,10 +308,15 @@ class Run:
         self._journal.assigned(assignments, self._course.workers)
 
     def _labelled(self, work: Work) -> Work:
-        """A snapshot says whose it is; other work is as it was."""
-        if isinstance(work, Snapshot):
-            return Snapshot(work.content, self._identity.metadata())
-        return work
+        """A snapshot says whose it is, a model of what job; other work is as it was."""
+        match work:
+            case Snapshot(Content.MODEL):
+                spec = json_form(spec_to_wire(self._journal.job.spec))
+                return Snapshot(work.content, (*self._identity.metadata(), ("spec", dumps(spec))))
+            case Snapshot():
+                return Snapshot(work.content, self._identity.metadata())
+            case _:
+                return work
 
     def _measured(self, split: str, step: int) -> None:
         plan = plan_of(self._journal.job)

@@ -37,6 +37,7 @@ def task_of(job: Job, roots: Sequence[str]) -> Task:
         shards=plan.shards,
         health_interval=spec.health.interval,
         rate_factor=rate_factor(job),
+        initial_weights_sha256=job.receipt.initial_weights_sha256,
     )
 
 

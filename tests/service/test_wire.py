@@ -115,12 +115,19 @@ def one_of(words: dict[str, type]) -> st.SearchStrategy:
     )
 
 
+PARTS = st.builds(
+    engine.JointPart,
+    output=TEXT,
+    target=TEXT,
+    loss=one_of(engine.LOSSES),
+    weight=NUMBER,
+)
 SPECS = st.builds(
     JobSpec,
     name=TEXT,
     data=DATA,
     model=st.builds(engine.Model, layers=tuples(LAYERS), nodes=tuples(NODES), outputs=tuples(TEXT)),
-    loss=one_of(engine.LOSSES),
+    loss=one_of(engine.LOSSES) | st.builds(engine.Joint, parts=tuples(PARTS)),
     optimizer=st.builds(
         engine.Optimizer,
         kind=one_of(engine.OPTIMIZERS),

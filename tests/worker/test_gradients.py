@@ -15,11 +15,16 @@ from gradloom.worker.engine.operation import Call, Operation
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.spec import (
     BatchNorm,
+    Concat,
     Dense,
     Dropout,
+    Joint,
+    JointPart,
     Layer,
     Lstm,
+    MeanSquaredError,
     Model,
+    ModelNode,
     Relu,
     Residual,
     SoftmaxCrossEntropy,
@@ -153,3 +158,25 @@ def test_progress_rises_to_all_there_is_whatever_is_tried_again() -> None:
 
 def test_jobs_run_the_engine_that_is_checked_last() -> None:
     assert [engine.name for engine in ENGINES] == ["numpy", "compiled"]
+
+
+def test_a_model_of_several_inputs_and_outputs_is_checked_as_any_other() -> None:
+    nodes = (
+        ModelNode("kind", ("left", "right"), (Concat(), Dense(4))),
+        ModelNode("size", ("kind", "right"), (Concat(), Tanh(), Dense(1))),
+    )
+    labels, number = Target("labels", classes=4), Target("numbers", shape=(1,))
+    loss = Joint(
+        (
+            JointPart("kind", "a", SoftmaxCrossEntropy()),
+            JointPart("size", "b", MeanSquaredError(), 0.5),
+        )
+    )
+    target = Target("joint", shape=(2,), parts=(labels, number))
+    model = Model(nodes=nodes, outputs=("kind", "size"))
+    built = build_graph(model, loss, {"left": (3,), "right": (2,)}, target)
+    found = list(findings(Question(built), (NUMPY,)))
+    assert all(finding.ok for finding in found)
+    whole = {finding.path for finding in found if not finding.alone}
+    assert {"data.left", "data.right", "model.nodes[1].layers[2].dense"} <= whole
+    assert {finding.path for finding in found if finding.operation == "joint"} == {"loss.joint"}

@@ -11,7 +11,14 @@ from gradloom.worker.data.batches import shard_bounds
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import prepare
 from gradloom.worker.data.spec import DataSpec
-from gradloom.worker.engine.spec import Dense, Model, Optimizer, ReduceOnPlateauSchedule, Sgd
+from gradloom.worker.engine.spec import (
+    ConstantSchedule,
+    Dense,
+    Model,
+    Optimizer,
+    ReduceOnPlateauSchedule,
+    Sgd,
+)
 from gradloom.worker.messages import Compute, Content, Locate, Order, Snapshot, Task, decode
 from gradloom.worker.server import Server
 from tests.worker.jobs import LEARNING
@@ -118,3 +125,24 @@ def test_a_validation_loss_that_comes_with_an_order_lowers_the_rate_of_the_next_
         commit = decode(roots[0]).facts["commit"]
         rates.append(commit["learning_rate"] if commit else None)  # type: ignore[index]
     assert rates == [None, 0.1, 0.1, 0.05, 0.025, 0.025]
+
+
+def test_a_last_update_that_overflows_changes_nothing(tmp_path: Path) -> None:
+    """The gradient is finite; only the weights that it leads to are not."""
+    task = task_with(tmp_path, 1.0)
+    optimizer = Optimizer(Sgd(1000.0, weight_decay=3e37))
+    learning = replace(LEARNING_HERE, optimizer=optimizer, schedule=ConstantSchedule())
+    last, longer = (replace(task, learning=replace(learning, steps=steps)) for steps in (1, 2))
+    server, other = Server(), Server()
+    for each, its_task in ((server, last), (other, longer)):
+        each.answer((its_task, None))
+    roots = (server.answer(Order(1, 0, Compute(0, SHARDS))),)
+    state = Snapshot(Content.STATE)
+    answers = [decode(each.answer(Order(2, 1, state, None, roots))) for each in (server, other)]
+    assert [answer.facts["is_finite"] for answer in answers] == [True, False]
+    assert [answer.facts["commit"]["skipped"] for answer in answers] == [1, 0]  # type: ignore[index]
+    assert decode(server.answer(Order(3, 1, Locate()))).facts["location"] is None
+    located = decode(
+        other.answer(Order(4, 2, Locate(), None, (other.answer(Order(3, 1, Compute(0, SHARDS))),)))
+    )
+    assert located.facts["location"]["what"] == "weights"  # type: ignore[index]

@@ -1,12 +1,15 @@
 """A replica behind messages: same bits for any division, errors as answers, state that moves."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load, save_file
 
 from gradloom.worker.data.container import Array
 from gradloom.worker.data.files import Roots
@@ -17,6 +20,7 @@ from gradloom.worker.data.target import TargetKind
 from gradloom.worker.engine.spec import (
     Dense,
     GroupNorm,
+    InitialWeights,
     Lamb,
     LayerNorm,
     Model,
@@ -269,3 +273,43 @@ def test_an_empty_shard_adds_nothing(tmp_path: Path) -> None:
     servers = [started(task) for _ in range(3)]
     roots = train(servers, 20, 0, 4)
     assert told(servers[0], 9, 4, MODEL, roots=roots).kind is AnswerKind.DONE
+
+
+@pytest.fixture
+def given_weights(task: Task, tmp_path: Path) -> Task:
+    """The task with weights to begin from that are not the seed's, in a file."""
+    arrays = load(bytes(told(started(task), 1, 0, MODEL).body))
+    path = tmp_path / "weights.safetensors"
+    save_file({name: array + np.float32(0.25) for name, array in arrays.items()}, path)
+    model = replace(LEARNING.model, initial_weights=InitialWeights("weights.safetensors"))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return replace(task, learning=replace(LEARNING, model=model), initial_weights_sha256=sha256)
+
+
+def test_training_begins_from_the_weights_given(given_weights: Task, tmp_path: Path) -> None:
+    first = load(bytes(told(started(given_weights), 1, 0, MODEL).body))
+    file = load((tmp_path / "weights.safetensors").read_bytes())
+    assert {name: array.tolist() for name, array in first.items()} == {
+        name: array.tolist() for name, array in file.items()
+    }
+    assert trained(given_weights, 1) == trained(given_weights, 3)
+
+
+def test_weights_that_changed_since_are_refused(given_weights: Task) -> None:
+    answer = decode(Server().answer((replace(given_weights, initial_weights_sha256="0"), None)))
+    assert answer.facts["reason"] == "DATA_CHANGED"
+    assert "initial weights' SHA-256" in str(answer.facts["message"])
+
+
+def test_weights_that_are_gone_matter_only_at_the_beginning(
+    given_weights: Task, tmp_path: Path
+) -> None:
+    state = bytes(told(started(given_weights), 1, 0, STATE).body)
+    (tmp_path / "weights.safetensors").unlink()
+    answer = decode(Server().answer((given_weights, None)))
+    assert answer.facts["reason"] == "DATA_UNREADABLE"
+    again = bytes(told(started(given_weights, state), 1, 0, STATE).body)
+    # The order of a file's metadata may differ.
+    assert {name: array.tobytes() for name, array in load(again).items()} == {
+        name: array.tobytes() for name, array in load(state).items()
+    }

@@ -29,13 +29,13 @@ def constant_warnings(spec: DataSpec, data: Dataset, scalings: Sequence[Scaling]
     ]
 
 
-def absence_warnings(labels: Array, classes: int | None) -> list[Fault]:
+def absence_warnings(labels: Array, classes: int | None, field: str = "data.target") -> list[Fault]:
     """At most one, for classes without a training row."""
     count, first = absent_classes(labels, classes) if classes else (0, 0)
     if not count:
         return []
     more = f" ({count:,} such classes)" if count > 1 else ""
-    return [Fault("data.target", f"Class {first} has no training row{more}: it is not learnt.")]
+    return [Fault(field, f"Class {first} has no training row{more}: it is not learnt.")]
 
 
 def _constant(name: str, is_constant: Array) -> str:

@@ -1,5 +1,6 @@
 """What a loss asks of the target, and whether the target has it."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -19,6 +20,15 @@ class TargetKind(StrEnum):
     BINARY = "binary"
     DISTRIBUTION = "distribution"
     NUMBERS = "numbers"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An array to predict: its name, what the loss asks of it, and the field that names it."""
+
+    name: str
+    kind: TargetKind
+    field: str = "data.target"
 
 
 def target_rows(array: Array, kind: TargetKind) -> Array:

@@ -14,7 +14,7 @@ from gradloom.worker.engine.arrays import Array, Shape, size
 from gradloom.worker.engine.graph import Buffer, Graph, Node, Parameter
 from gradloom.worker.engine.layout import Edge, gradient_edges
 from gradloom.worker.engine.loss import LossCall
-from gradloom.worker.engine.losses import RULES
+from gradloom.worker.engine.losses import rule_of
 from gradloom.worker.engine.operation import Call, Forward, Operation
 from gradloom.worker.engine.operations import Operations
 from gradloom.worker.engine.shards import Shard, Span, spans
@@ -203,7 +203,7 @@ class _Views:
     def loss(self, span: Span) -> LossCall[Any]:
         last = len(self._graph.nodes) - 1
         outputs = size(self._graph.output_shape)
-        scratch = RULES[type(self._graph.loss)].scratch(outputs, self._graph.target)
+        scratch = rule_of(self._graph.loss, self._graph.target).scratch(outputs, self._graph.target)
         return LossCall(
             loss=self._graph.loss,
             label_numbers=np.arange(span.rows * size(self._graph.target.shape)),

@@ -9,7 +9,7 @@ from typing import Any
 from gradloom.worker.engine.presets import expanded
 from gradloom.worker.engine.spec import (
     LAYERS,
-    LOSSES,
+    OBJECTIVES,
     OPTIMIZERS,
     PRESETS,
     SCHEDULES,
@@ -36,6 +36,8 @@ from gradloom.worker.engine.spec import (
     GroupNorm,
     Gru,
     Huber,
+    Joint,
+    JointPart,
     KlDivergence,
     Lamb,
     Layer,
@@ -78,7 +80,7 @@ MOST_DEPTH = 32
 # The word a job file uses for each part of a spec.
 WORDS: dict[type, str] = {
     part: word
-    for table in (LAYERS, LOSSES, OPTIMIZERS, SCHEDULES, PRESETS)
+    for table in (LAYERS, OBJECTIVES, OPTIMIZERS, SCHEDULES, PRESETS)
     for word, part in table.items()
 }
 
@@ -179,6 +181,7 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
         "class_weights": NOT_NEGATIVE,
     },
     Huber: {"delta": POSITIVE},
+    JointPart: {"weight": POSITIVE},
     GroupNorm: {"groups": COUNT, "epsilon": POSITIVE},
     Embedding: {"size": INDICES, "width": UNITS, "padding_index": NOT_NEGATIVE},
     Positions: {"length": UNITS},
@@ -285,13 +288,15 @@ def check_model(model: Model, loss: Loss, inputs: Sequence[str] | None = None) -
         *(fault for path, layer in layers for fault in check_layer(path, layer)),
         *_check_ends(model, loss),
         *_check_loss(f"loss.{WORDS[type(loss)]}", loss),
+        *_check_outputs(model, loss),
     )
 
 
 def has_no_order(faults: tuple[Fault, ...]) -> bool:
     """Whether faults of the model as a whole leave no order in which to look at its layers."""
     return any(
-        fault.field.startswith("model") and ".layers[" not in fault.field for fault in faults
+        fault.field.startswith(("model", "loss.joint")) and ".layers[" not in fault.field
+        for fault in faults
     )
 
 
@@ -387,24 +392,87 @@ _APPLY_SOFTMAX = (SoftmaxCrossEntropy, KlDivergence)
 
 def _check_ends(model: Model, loss: Loss) -> Iterator[Fault]:
     """Softmax layers that the loss's own would follow."""
-    for path, layers in _ends(model):
-        if layers and isinstance(layers[-1], Softmax) and isinstance(loss, _APPLY_SOFTMAX):
+    for path, layers, its_loss in _ends(model, loss):
+        if layers and isinstance(layers[-1], Softmax) and isinstance(its_loss, _APPLY_SOFTMAX):
             yield Fault(f"{path}.layers[{len(layers) - 1}].softmax", _SECOND_SOFTMAX)
 
 
-def _ends(model: Model) -> Iterator[tuple[str, tuple[Layer, ...]]]:
-    """Paths and layers of the chains whose output goes into the loss."""
+def _ends(model: Model, loss: Loss) -> Iterator[tuple[str, tuple[Layer, ...], Loss]]:
+    """Paths and layers of the chains whose output goes into a loss, and the loss."""
     names = {f"model.nodes[{place}]": node.name for place, node in enumerate(model.nodes)}
+    losses = {part.output: part.loss for part in _parts(loss)}
     for path, layers in _chains(model):
         if path not in names or names[path] in model.outputs:
-            yield path, layers
+            yield path, layers, losses.get(names.get(path, ""), loss)
+
+
+def _parts(loss: Loss) -> tuple[JointPart, ...]:
+    return loss.parts if isinstance(loss, Joint) else ()
+
+
+def _check_outputs(model: Model, loss: Loss) -> Iterator[Fault]:
+    """That every output of a model has one loss, and every loss an output."""
+    if not isinstance(loss, Joint):
+        if len(model.outputs) > 1:
+            yield Fault("loss", _SEVERAL_OUTPUTS.format(len(model.outputs)))
+        return
+    if not model.nodes:
+        yield Fault("loss.joint", _JOINT_OF_LAYERS)
+        return
+    read = [part.output for part in loss.parts]
+    for place, name in enumerate(model.outputs):
+        if name not in read:
+            sentence = f'Output "{name}" has no loss: add it to loss.joint.parts or take it out.'
+            yield Fault(f"model.outputs[{place}]", sentence)
+    for place, name in enumerate(read):
+        path = f"loss.joint.parts[{place}].output"
+        if name not in model.outputs:
+            outputs = ", ".join(model.outputs)
+            yield Fault(path, f'"{name}" is not among model.outputs: {outputs}.')
+        elif name in read[:place]:
+            yield Fault(path, f'Output "{name}" has a loss already: keep one.')
 
 
 def _check_loss(path: str, loss: Loss) -> Iterator[Fault]:
+    if isinstance(loss, Joint):
+        yield from _check_joint(path, loss)
+        return
     yield from _check_numbers(path, loss)
     if isinstance(loss, SoftmaxCrossEntropy) and loss.class_weights and not any(loss.class_weights):
         sentence = "class_weights are all 0: give a positive number to at least one class."
         yield Fault(f"{path}.class_weights", sentence)
+
+
+def check_parts(joint: Joint) -> Iterator[Fault]:
+    """What keeps the targets of a joint loss from being read."""
+    if len(joint.parts) < 2:
+        yield Fault("loss.joint.parts", _FEW_PARTS)
+    for place, part in enumerate(joint.parts):
+        here = f"loss.joint.parts[{place}]"
+        if not part.target:
+            yield Fault(f"{here}.target", _NO_PART_TARGET)
+        if isinstance(part.loss, Joint):
+            yield Fault(f"{here}.loss", _NESTED_JOINT)
+
+
+def _check_joint(path: str, joint: Joint) -> Iterator[Fault]:
+    yield from check_parts(joint)
+    for place, part in enumerate(joint.parts):
+        here = f"{path}.parts[{place}]"
+        yield from _check_numbers(here, part)
+        if not isinstance(part.loss, Joint):
+            yield from _check_loss(f"{here}.loss.{WORDS[type(part.loss)]}", part.loss)
+
+
+_FEW_PARTS = "joint needs two parts or more: use the loss alone, with data.target."
+_NO_PART_TARGET = "target is missing: name the array or column this output is held to."
+_NESTED_JOINT = "joint cannot stand inside joint: list all parts in one."
+_SEVERAL_OUTPUTS = (
+    "The model has {0} outputs: give each its own target and loss with joint, or name one output."
+)
+_JOINT_OF_LAYERS = (
+    "joint is for models of nodes with several outputs: use one loss, or model.nodes."
+)
 
 
 def _deeper_than(depth: int, layers: tuple[Layer, ...]) -> bool:

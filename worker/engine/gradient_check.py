@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradloom.worker.engine.arrays import Array
+from gradloom.worker.engine.arrays import Array, size
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.initializers import initial_parameters
 from gradloom.worker.engine.losses import RULES, Rules
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import CHECK, Key, normal, permutation, uniform, words
+from gradloom.worker.engine.spec import Target
 
 # A gradient is right where its error is smaller.
 TOLERANCE = 1e-6
@@ -94,11 +95,22 @@ def fill_rows(plan: Plan, rows: int, seed: int) -> None:
         if choices:
             found = words(Key(seed, CHECK, step=1, shard=place), inputs.size) % np.uint64(choices)
             inputs[...] = found.reshape(inputs.shape)
-    if plan.graph.target.kind == "labels":
-        labels = words(target, answers.size) % np.uint64(plan.graph.target.classes)
-        answers[...] = labels.reshape(answers.shape)
-    else:
-        answers[...] = uniform(target, answers.size).reshape(answers.shape)
+    answers[...] = _answers(target, plan.graph.target, rows).reshape(answers.shape)
+
+
+def _answers(key: Key, target: Target, rows: int) -> Array:
+    """Random answers, a row of numbers for each row."""
+    if target.kind == "joint":
+        columns = [
+            _answers(replace(key, shard=place), part, rows)
+            for place, part in enumerate(target.parts)
+        ]
+        return np.concatenate(columns, axis=1)
+    count = rows * size(target.shape)
+    if target.kind == "labels":
+        labels = words(key, count) % np.uint64(target.classes)
+        return labels.reshape(rows, -1).astype(np.int64)
+    return uniform(key, count).reshape(rows, -1)
 
 
 def _fill_parameters(plan: Plan, seed: int) -> None:

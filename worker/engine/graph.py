@@ -13,9 +13,12 @@ from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.presets import OUTPUTS, expanded
 from gradloom.worker.engine.spec import (
     Attention,
+    Concat,
     Embedding,
     Fault,
+    Flatten,
     Initializer,
+    Joint,
     Layer,
     Loss,
     Model,
@@ -241,13 +244,16 @@ def build_graph(model: Model, loss: Loss, inputs: InputShapes, target: Target) -
         builder.add_nodes(model, named)
     else:
         builder.add_chain(model, _only(inputs))
+    if isinstance(loss, Joint):
+        builder.add_joint(loss)
     graph = Graph(builder.finished(), loss, target)
+    ends = tuple(_ends(graph, builder.ends))
     faults = (
         *faults,
         *builder.faults,
         *_check_tokens(graph),
-        *(_told_of(model, fault) for fault in _check_output(graph)),
-        *_check_class_weights(loss, target),
+        *(_told_of(model, fault) for end in ends for fault in _check_output(graph, end)),
+        *(fault for end in ends for fault in _check_class_weights(end)),
     )
     if faults:
         raise ModelError(faults)
@@ -275,6 +281,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self.ends: dict[str, int] = {}
         self.faults: list[Fault] = []
         self._offset = 0
         self._mask: int | None = None
@@ -294,15 +301,25 @@ class _Builder:
 
     def add_nodes(self, model: Model, inputs: Mapping[str, Shape]) -> None:
         """The data's arrays, and the model's nodes in an order in which they can be computed."""
-        ends: dict[str, int] = {}
         for name, shape in inputs.items():
-            ends[name] = len(self.nodes)
-            self.nodes.append(Node("input", None, (), shape, f"data.{name}", ends[name]))
+            self.ends[name] = len(self.nodes)
+            self.nodes.append(Node("input", None, (), shape, f"data.{name}", self.ends[name]))
         for place in order(model):
             node = model.nodes[place]
-            sources = tuple(ends[name] for name in node.inputs)
+            sources = tuple(self.ends[name] for name in node.inputs)
             path = f"model.nodes[{place}].layers"
-            ends[node.name] = self._add_layers(node.layers, sources, path, f"{node.name}.")
+            self.ends[node.name] = self._add_layers(node.layers, sources, path, f"{node.name}.")
+
+    def add_joint(self, joint: Joint) -> None:
+        """Brings the outputs that several losses read into one, side by side."""
+        path = "loss.joint"
+        flat = tuple(self._flat(self.ends[part.output], path) for part in joint.parts)
+        self._add_node("concat", Concat(), flat, f"{path}.concat", "")
+
+    def _flat(self, source: int, path: str) -> int:
+        if len(self.nodes[source].shape) == 1:
+            return source
+        return self._add_node("flatten", Flatten(), (source,), f"{path}.flatten", "")
 
     def _add_layers(
         self, layers: tuple[Layer, ...], sources: tuple[int, ...], path: str, name: str
@@ -470,23 +487,43 @@ def _check_embedding(layer: Embedding, node: Node, graph: Graph) -> Iterator[Fau
         yield Fault(f"{node.path}.padding_index", sentence)
 
 
-def _check_output(graph: Graph) -> tuple[Fault, ...]:
-    rule = RULES[type(graph.loss)]
-    if graph.target.kind != rule.target:
-        return (Fault("loss", _WRONG_TARGET[rule.target].format(WORDS[type(graph.loss)])),)
-    if fits_target(rule, graph.output_shape, graph.target):
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A node whose output goes into a loss, what it is held to, and the field of the loss."""
+
+    node: int
+    loss: Loss
+    target: Target
+    field: str
+
+
+def _ends(graph: Graph, named: Mapping[str, int]) -> Iterator[_End]:
+    if not isinstance(graph.loss, Joint):
+        yield _End(len(graph.nodes) - 1, graph.loss, graph.target, "loss")
+        return
+    pairs = zip(graph.loss.parts, graph.target.parts, strict=True)
+    for place, (part, target) in enumerate(pairs):
+        yield _End(named[part.output], part.loss, target, f"loss.joint.parts[{place}].loss")
+
+
+def _check_output(graph: Graph, end: _End) -> tuple[Fault, ...]:
+    rule = RULES[type(end.loss)]
+    if end.target.kind != rule.target:
+        return (Fault(end.field, _WRONG_TARGET[rule.target].format(WORDS[type(end.loss)])),)
+    if fits_target(rule, graph.nodes[end.node].shape, end.target):
         return ()
-    return (_misfit(graph, rule.wanted(graph.target)),)
+    return (_misfit(graph, end, rule.wanted(end.target)),)
 
 
-def _check_class_weights(loss: Loss, target: Target) -> tuple[Fault, ...]:
+def _check_class_weights(end: _End) -> tuple[Fault, ...]:
+    loss, target = end.loss, end.target
     if not isinstance(loss, SoftmaxCrossEntropy) or target.kind != "labels":
         return ()
     weights = len(loss.class_weights)
     if weights in (0, target.classes):
         return ()
     sentence = f"{describe_target(target)}, class_weights {weights}: give one for each class."
-    return (Fault("loss.softmax_cross_entropy.class_weights", sentence),)
+    return (Fault(f"{end.field}.softmax_cross_entropy.class_weights", sentence),)
 
 
 _WRONG_TARGET = {
@@ -495,10 +532,10 @@ _WRONG_TARGET = {
 }
 
 
-def _misfit(graph: Graph, wanted: Shape) -> Fault:
+def _misfit(graph: Graph, end: _End, wanted: Shape) -> Fault:
     """The output does not fit the target: names the dense layer to change, if there is one."""
-    last, subject = _shaping(graph), describe_target(graph.target)
-    output = graph.output_shape
+    last, subject = _shaping(graph, end.node), describe_target(end.target)
+    output = graph.nodes[end.node].shape
     fits_but_last = bool(wanted) and output[:-1] == wanted[:-1]
     units = wanted[-1] if fits_but_last else size(wanted)
     if last.path.endswith(".dense") and (fits_but_last or len(output) == 1):
@@ -510,11 +547,11 @@ def _misfit(graph: Graph, wanted: Shape) -> Fault:
     return Fault(last.path, sentence)
 
 
-def _shaping(graph: Graph) -> Node:
-    """The node that gave the output its shape; the last one where only the input did."""
-    node = graph.nodes[-1]
+def _shaping(graph: Graph, end: int) -> Node:
+    """The node that gave an output its shape; the last one where only the input did."""
+    node = graph.nodes[end]
     while len(node.inputs) == 1 and graph.input_shapes(node) == (node.shape,):
         if node.operation == "dense":
             return node
         node = graph.nodes[node.inputs[0]]
-    return node if node.inputs else graph.nodes[-1]
+    return node if node.inputs else graph.nodes[end]

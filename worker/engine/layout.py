@@ -10,7 +10,7 @@ import numpy as np
 
 from gradloom.worker.engine.arrays import Buffer, size
 from gradloom.worker.engine.graph import Graph, Node
-from gradloom.worker.engine.losses import RULES
+from gradloom.worker.engine.losses import rule_of
 from gradloom.worker.engine.operation import Operation
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.slots import Layout, Lifetime, Name, share
@@ -168,7 +168,7 @@ class _Lives:
 
     def _scratch_users(self) -> Iterator[tuple[Buffer, ...]]:
         outputs = size(self._graph.output_shape)
-        yield RULES[type(self._graph.loss)].scratch(outputs, self._graph.target)
+        yield rule_of(self._graph.loss, self._graph.target).scratch(outputs, self._graph.target)
         for node in self._graph.nodes:
             if node.inputs:
                 yield self._rules(node).scratch(node.layer, self._graph.input_shapes(node))

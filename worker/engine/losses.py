@@ -11,10 +11,12 @@ from gradloom.worker.engine.distances import (
     MEAN_ABSOLUTE_ERROR,
     MEAN_SQUARED_ERROR,
 )
+from gradloom.worker.engine.joint import joint_rule
 from gradloom.worker.engine.loss import LossRule
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Huber,
+    Joint,
     KlDivergence,
     Loss,
     MeanAbsoluteError,
@@ -34,6 +36,13 @@ RULES: Rules = {
     Huber: HUBER,
     KlDivergence: KL_DIVERGENCE,
 }
+
+
+def rule_of(loss: Loss, target: Target, rules: Rules = RULES) -> LossRule[Any]:
+    """The rule of a loss that is held to this target, from a table of those of one output."""
+    if isinstance(loss, Joint):
+        return joint_rule(loss, target, lambda part: rules[type(part)])
+    return rules[type(loss)]
 
 
 def fits_target(rule: LossRule[Any], output: Shape, target: Target) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Huber,
+    Joint,
     KlDivergence,
     Loss,
     MeanAbsoluteError,
@@ -61,8 +62,25 @@ MEASURES: dict[type[Loss], Callable[[Target], int]] = {
 }
 
 
+# The statistics of a loss that every target has, beside divisor and loss.
+_ALWAYS: dict[type[Loss], tuple[str, ...]] = {
+    kind: tuple(name for name in names if name not in _ONLY_FOR)
+    for kind, names in STATISTICS.items()
+}
+
+
+def kept_statistics(loss: Loss, statistics: Statistics) -> Statistics:
+    """What is kept of the statistics of a part of a joint loss."""
+    return statistics[: len(_ALWAYS[type(loss)])]
+
+
 def statistics_of(loss: Loss, target: Target) -> tuple[str, ...]:
     """What the numbers of a Statistics tuple are."""
+    if isinstance(loss, Joint):
+        parts = (
+            f"{part.output}.{name}" for part in loss.parts for name in _ALWAYS[type(part.loss)]
+        )
+        return ("divisor", "loss", *parts)
     return tuple(
         name for name in STATISTICS[type(loss)] if name not in _ONLY_FOR or _ONLY_FOR[name](target)
     )
@@ -80,6 +98,8 @@ def divisor(statistics: Statistics) -> float:
 
 def summarize(loss: Loss, statistics: Statistics) -> dict[str, float]:
     """Means over the rows by the names people know; NaN where there are no rows."""
+    if isinstance(loss, Joint):
+        return _summarize_parts(loss, statistics)
     names = STATISTICS[type(loss)]
     sums = dict(zip(names, statistics, strict=False))
     measures = statistics[len(names) :]
@@ -88,6 +108,18 @@ def summarize(loss: Loss, statistics: Statistics) -> dict[str, float]:
         **_SUMMARIES.get(type(loss), _nothing_more)(sums),
         **(_MEASURED[type(loss)](sums, measures) if measures else {}),
     }
+
+
+def _summarize_parts(joint: Joint, statistics: Statistics) -> dict[str, float]:
+    """The joint loss, and each part's own means under its output's name: digit_accuracy."""
+    summary = {"loss": _ratio(statistics[1], statistics[0])}
+    begin = 2
+    for part in joint.parts:
+        end = begin + len(_ALWAYS[type(part.loss)])
+        own = summarize(part.loss, statistics[begin:end])
+        summary |= {f"{part.output}_{name}": value for name, value in own.items()}
+        begin = end
+    return summary
 
 
 def _ratio(total: float, count: float) -> float:

@@ -175,13 +175,13 @@ def update_by_blocks(kind: UpdateRule, vectors: Vectors, moment: Moment) -> None
         sums = [
             rule.prepare(kind, block, moment) for block in vectors.blocks(moment.gradient_scale)
         ]
-        trust = _trust(sum(size for size, _ in sums), sum(step for _, step in sums))
-        moment = replace(moment, trust=trust)
+        ratio = trust(sum(size for size, _ in sums), sum(step for _, step in sums))
+        moment = replace(moment, trust=ratio)
     for block in vectors.blocks(moment.gradient_scale):
         rule.update(kind, block, moment)
 
 
-def _trust(size: float, step: float) -> float:
+def trust(size: float, step: float) -> float:
     """The root of a parameter's sum of squares over that of its step; 1 where either is 0."""
     return math.sqrt(size) / math.sqrt(step) if size > 0 and step > 0 else 1.0
 

@@ -14,7 +14,7 @@ from gradloom.worker.engine.binding import Bound, Memory, bind
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.layout import lay_out, needed_gradients, workspaces
 from gradloom.worker.engine.loss import LossCall
-from gradloom.worker.engine.losses import RULES, Rules
+from gradloom.worker.engine.losses import RULES, Rules, rule_of
 from gradloom.worker.engine.metrics import Statistics, measures_of
 from gradloom.worker.engine.non_finite import NonFinite, first_non_finite
 from gradloom.worker.engine.operations import OPERATIONS, Operations
@@ -64,7 +64,7 @@ class Plan:
         self.backward_seconds = 0.0
         self._operations = operations
         self._clock = clock
-        self._rules = losses[type(graph.loss)]
+        self._rules = rule_of(graph.loss, graph.target, losses)
         self._needed = needed_gradients(graph, input_gradient)
         self._memory = self._allocate(dtype)
         self._bindings: dict[tuple[int, tuple[Shard, ...]], tuple[Array, Bound]] = {}

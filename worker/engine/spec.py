@@ -440,6 +440,13 @@ LAYERS: dict[str, type[Layer]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class InitialWeights:
+    """A safetensors file of weights to begin from, in place of those that the seed gives."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelNode:
     """Layers with a name: the first reads all inputs, each other the layer before it.
 
@@ -554,6 +561,7 @@ class Model:
     layers: tuple[Layer, ...] = ()
     nodes: tuple[ModelNode, ...] = ()
     outputs: tuple[str, ...] = ()
+    initial_weights: InitialWeights | None = None
     kind: Preset | None = None
 
 
@@ -564,9 +572,10 @@ class Target:
     Labels of shape (T,) are one for each of T positions, () is one a row.
     """
 
-    kind: Literal["labels", "numbers"]
+    kind: Literal["labels", "numbers", "joint"]
     classes: int = 0
     shape: tuple[int, ...] = ()
+    parts: tuple["Target", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -610,6 +619,23 @@ class KlDivergence:
     """Σ t log(t / softmax(logits)) along the last axis, t being the target's probabilities."""
 
 
+@dataclass(frozen=True, slots=True)
+class JointPart:
+    """One of several losses: the output it reads, the array it is held to, and its weight."""
+
+    output: str
+    target: str
+    loss: "Loss"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """The weighted sum of losses, one for each output of a model; a mean over rows."""
+
+    parts: tuple[JointPart, ...]
+
+
 Loss = (
     SoftmaxCrossEntropy
     | MeanSquaredError
@@ -617,8 +643,10 @@ Loss = (
     | MeanAbsoluteError
     | Huber
     | KlDivergence
+    | Joint
 )
 
+# The word a job file uses for each loss of one output.
 LOSSES: dict[str, type[Loss]] = {
     "softmax_cross_entropy": SoftmaxCrossEntropy,
     "mean_squared_error": MeanSquaredError,
@@ -627,6 +655,9 @@ LOSSES: dict[str, type[Loss]] = {
     "huber": Huber,
     "kl_divergence": KlDivergence,
 }
+
+# The word a job file uses for each loss.
+OBJECTIVES: dict[str, type[Loss]] = {**LOSSES, "joint": Joint}
 
 
 @dataclass(frozen=True, slots=True)

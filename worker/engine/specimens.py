@@ -78,7 +78,8 @@ ANY = (VECTOR, SEQUENCE, IMAGE)
 class Specimen:
     """Variants of one layer, and the shapes of the rows they can be shown.
 
-    With tokens the rows hold whole numbers below that one, and no others.
+    The first variant leaves a shape as it is, where the layer can. With tokens the rows hold
+    whole numbers below that one, and no others.
     """
 
     layers: tuple[Layer, ...]
@@ -96,7 +97,7 @@ class LossSpecimen:
 
 
 SPECIMENS: Mapping[str, Specimen] = {
-    "dense": Specimen((Dense(5), Dense(4, bias=False))),
+    "dense": Specimen((Dense(8), Dense(5), Dense(4, bias=False))),
     "relu": Specimen((Relu(),)),
     "leaky_relu": Specimen((LeakyRelu(), LeakyRelu(0.3))),
     "tanh": Specimen((Tanh(),)),
@@ -104,7 +105,13 @@ SPECIMENS: Mapping[str, Specimen] = {
     "gelu": Specimen((Gelu(), Gelu(GeluApproximation.TANH))),
     "dropout": Specimen((Dropout(0.25),)),
     "flatten": Specimen((Flatten(),)),
-    "residual": Specimen((Residual((Dense(8), Relu())), Residual((Residual((Tanh(),)),)))),
+    "residual": Specimen(
+        (
+            Residual((Dense(8), Relu())),
+            Residual((Residual((Tanh(),)),)),
+            Residual((Dense(5), Tanh()), (Dense(5),)),
+        )
+    ),
     "elu": Specimen((Elu(), Elu(0.5))),
     "selu": Specimen((Selu(),)),
     "silu": Specimen((Silu(),)),
@@ -142,7 +149,7 @@ SPECIMENS: Mapping[str, Specimen] = {
     ),
     "conv1d": Specimen(
         (
-            Conv1d(4, (3,), padding=Padding.SAME),
+            Conv1d(8, (3,), padding=Padding.SAME),
             Conv1d(8, (2,), (2,), pads=(1,), groups=4, bias=False),
             Conv1d(8, (3,), dilation=(2,), groups=8),
         ),
@@ -150,7 +157,7 @@ SPECIMENS: Mapping[str, Specimen] = {
     ),
     "conv2d": Specimen(
         (
-            Conv2d(4, (3,), padding=Padding.SAME),
+            Conv2d(8, (3,), padding=Padding.SAME),
             Conv2d(8, (2, 3), (2,), pads=(1,), groups=4, bias=False),
             Conv2d(8, (3,), dilation=(2,), groups=8),
         ),
@@ -166,9 +173,13 @@ SPECIMENS: Mapping[str, Specimen] = {
     ),
     "global_average_pool": Specimen((GlobalAveragePool(),), (SEQUENCE, IMAGE)),
     "global_max_pool": Specimen((GlobalMaxPool(),), (SEQUENCE, IMAGE)),
+    "lstm": Specimen(
+        (Lstm(5), Lstm(3, True, True), Lstm(4, bidirectional=True, bias=False)), (SEQUENCE,)
+    ),
+    "gru": Specimen(
+        (Gru(5), Gru(3, True, True), Gru(4, bidirectional=True, bias=False)), (SEQUENCE,)
+    ),
     "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1))),
-    "lstm": Specimen((Lstm(4), Lstm(4, return_sequences=True, bidirectional=True)), (SEQUENCE,)),
-    "gru": Specimen((Gru(4), Gru(4, return_sequences=True, bidirectional=True)), (SEQUENCE,)),
     "reshape": Specimen((Reshape((-1, 4)), Reshape((2, 2, -1)))),
 }
 

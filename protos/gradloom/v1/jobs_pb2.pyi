@@ -1154,6 +1154,7 @@ class Receipt(_message.Message):
     SELFTEST_SHA256_FIELD_NUMBER: _builtins.int
     MODEL_PATH_FIELD_NUMBER: _builtins.int
     ROLL_BACKS_FIELD_NUMBER: _builtins.int
+    INITIAL_WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
     weights_sha256: _builtins.str
     """SHA-256 of the bytes in the model file, little-endian float32, in the order of their names;
     set at the end.
@@ -1174,6 +1175,8 @@ class Receipt(_message.Message):
     """Where the service put the trained model."""
     roll_backs: _builtins.int
     """Times the job was rolled back, each lowering its learning rate."""
+    initial_weights_sha256: _builtins.str
+    """SHA-256 of the file of initial weights; empty where the seed gives them."""
     def __init__(
         self,
         *,
@@ -1186,10 +1189,11 @@ class Receipt(_message.Message):
         selftest_sha256: _builtins.str = ...,
         model_path: _builtins.str = ...,
         roll_backs: _builtins.int = ...,
+        initial_weights_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_version", b"bits_version", "data_sha256", b"data_sha256", "gradloom_version", b"gradloom_version", "model_path", b"model_path", "profile", b"profile", "roll_backs", b"roll_backs", "selftest_sha256", b"selftest_sha256", "spec_sha256", b"spec_sha256", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_version", b"bits_version", "data_sha256", b"data_sha256", "gradloom_version", b"gradloom_version", "initial_weights_sha256", b"initial_weights_sha256", "model_path", b"model_path", "profile", b"profile", "roll_backs", b"roll_backs", "selftest_sha256", b"selftest_sha256", "spec_sha256", b"spec_sha256", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

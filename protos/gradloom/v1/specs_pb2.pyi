@@ -398,7 +398,9 @@ class DataSpec(_message.Message):
     path: _builtins.str
     """A .npz or .csv file, as the service sees it. Give path or files."""
     target: _builtins.str
-    """Required. Name of the array or column to predict."""
+    """Name of the array or column to predict. Required but with the loss joint, whose parts name their
+    own.
+    """
     validation_fraction: _builtins.float
     """Share of the rows held out for validation, from 0 up to but not 1. 0 where left out."""
     normalize: Global___Normalize.ValueType
@@ -495,6 +497,7 @@ class ModelSpec(_message.Message):
     LAYERS_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    INITIAL_WEIGHTS_FIELD_NUMBER: _builtins.int
     MLP_FIELD_NUMBER: _builtins.int
     LENET_FIELD_NUMBER: _builtins.int
     RESNET_FIELD_NUMBER: _builtins.int
@@ -513,6 +516,10 @@ class ModelSpec(_message.Message):
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the nodes whose output goes into a loss. Required where there are nodes."""
+
+    @_builtins.property
+    def initial_weights(self) -> Global___InitialWeights:
+        """Weights to begin from, such as those of an earlier job. The seed gives them where left out."""
 
     @_builtins.property
     def mlp(self) -> Global___Mlp:
@@ -540,21 +547,46 @@ class ModelSpec(_message.Message):
         layers: _abc.Iterable[Global___Layer] | None = ...,
         nodes: _abc.Iterable[Global___ModelNode] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
+        initial_weights: Global___InitialWeights | None = ...,
         mlp: Global___Mlp | None = ...,
         lenet: Global___LeNet | None = ...,
         resnet: Global___ResNet | None = ...,
         gpt: Global___Gpt | None = ...,
         lstm: Global___LstmNetwork | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "kind", b"kind", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "resnet", b"resnet"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "initial_weights", b"initial_weights", "kind", b"kind", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "resnet", b"resnet"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "kind", b"kind", "layers", b"layers", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs", "resnet", b"resnet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "initial_weights", b"initial_weights", "kind", b"kind", "layers", b"layers", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs", "resnet", b"resnet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["mlp", "lenet", "resnet", "gpt", "lstm"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class InitialWeights(_message.Message):
+    """Weights to begin from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Required. A safetensors file below the data roots, as the service sees it: every parameter
+    and running mean of the model under its name (layers.0.weight), of its shape, in float32.
+    """
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InitialWeights: _TypeAlias = InitialWeights  # noqa: Y015
 
 @_typing.final
 class LeNet(_message.Message):
@@ -2164,6 +2196,7 @@ class LossSpec(_message.Message):
     MEAN_ABSOLUTE_ERROR_FIELD_NUMBER: _builtins.int
     HUBER_FIELD_NUMBER: _builtins.int
     KL_DIVERGENCE_FIELD_NUMBER: _builtins.int
+    JOINT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def softmax_cross_entropy(self) -> Global___SoftmaxCrossEntropy:
         """For class labels."""
@@ -2188,6 +2221,10 @@ class LossSpec(_message.Message):
     def kl_divergence(self) -> Global___KlDivergence:
         """For probabilities, on logits."""
 
+    @_builtins.property
+    def joint(self) -> Global___Joint:
+        """For models of several outputs."""
+
     def __init__(
         self,
         *,
@@ -2197,12 +2234,13 @@ class LossSpec(_message.Message):
         mean_absolute_error: Global___MeanAbsoluteError | None = ...,
         huber: Global___Huber | None = ...,
         kl_divergence: Global___KlDivergence | None = ...,
+        joint: Global___Joint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "joint", b"joint", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "joint", b"joint", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["softmax_cross_entropy", "mean_squared_error", "binary_cross_entropy", "mean_absolute_error", "huber", "kl_divergence"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["softmax_cross_entropy", "mean_squared_error", "binary_cross_entropy", "mean_absolute_error", "huber", "kl_divergence", "joint"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -2341,6 +2379,71 @@ class KlDivergence(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KlDivergence: _TypeAlias = KlDivergence  # noqa: Y015
+
+@_typing.final
+class Joint(_message.Message):
+    """The weighted sum of losses, one for each of model.outputs, as a mean over the rows of a batch. What
+    a row weighs by its label (class_weights, ignore_index) changes what it adds, not what the sum is
+    divided by. Metrics have the output's name before theirs: digit_accuracy.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___JointPart]:
+        """Required. Two or more."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___JointPart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Joint: _TypeAlias = Joint  # noqa: Y015
+
+@_typing.final
+class JointPart(_message.Message):
+    """The loss of one output."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    output: _builtins.str
+    """Required. One of model.outputs."""
+    target: _builtins.str
+    """Required. Name of the array or column it is held to; data.target is left out then."""
+    weight: _builtins.float
+    """What it is multiplied by, more than 0. 1 where left out."""
+    @_builtins.property
+    def loss(self) -> Global___LossSpec:
+        """Required. Any loss but joint."""
+
+    def __init__(
+        self,
+        *,
+        output: _builtins.str = ...,
+        target: _builtins.str = ...,
+        loss: Global___LossSpec | None = ...,
+        weight: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "loss", b"loss", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "loss", b"loss", "output", b"output", "target", b"target", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___JointPart: _TypeAlias = JointPart  # noqa: Y015
 
 @_typing.final
 class OptimizerSpec(_message.Message):

@@ -55,6 +55,30 @@ def towers_text(folder: Path) -> str:
     )
 
 
+def outputs_text(folder: Path) -> str:
+    """A job whose model says which digit it is, and whether it is even."""
+    digits = np.load(DIGITS)
+    even = (digits["labels"] % 2 == 0).astype(np.float32)
+    np.savez(folder / "two.npz", images=digits["images"], digit=digits["labels"], even=even)
+    return (
+        "name: outputs\n"
+        f"data: {{path: {folder / 'two.npz'}, inputs: [images], validation_fraction: 0.2}}\n"
+        "model:\n"
+        "  nodes:\n"
+        "    - {name: which, inputs: [trunk], layers: [dense: {units: 10}]}\n"
+        "    - {name: parity, inputs: [trunk], layers: [dense: {units: 1}]}\n"
+        "    - {name: trunk, inputs: [images], layers: [dense: {units: 16}, relu: {}]}\n"
+        "  outputs: [which, parity]\n"
+        "loss:\n"
+        "  joint:\n"
+        "    parts:\n"
+        "      - {output: which, target: digit, loss: {softmax_cross_entropy: {}}}\n"
+        "      - {output: parity, target: even, loss: {binary_cross_entropy: {}}, weight: 0.5}\n"
+        "optimizer: {adam: {learning_rate: 0.01}}\n"
+        "training: {batch_size: 64, epochs: 3, shards: 4}\n"
+    )
+
+
 def command(folder: Path, text: str, *words: str) -> list[str]:
     file = folder / "job.yaml"
     file.write_text(text)
@@ -92,6 +116,21 @@ def test_a_model_of_two_inputs_comes_to_the_same_with_any_number_of_workers(tmp_
     }
 
 
+def test_a_model_of_two_outputs_comes_to_the_same_with_any_number_of_workers(
+    tmp_path: Path,
+) -> None:
+    text = outputs_text(tmp_path)
+    one = summary_of(tmp_path, text, "--workers", "1")
+    three = summary_of(tmp_path, text, "--workers", "3")
+    assert one["weights_sha256"] == three["weights_sha256"]
+    metrics = one["metrics"]
+    assert metrics["validation/which_accuracy"] > 0.5
+    assert metrics["validation/parity_accuracy"] > 0.6
+    assert metrics["validation/loss"] == pytest.approx(
+        metrics["validation/which_loss"] + 0.5 * metrics["validation/parity_loss"], rel=1e-5
+    )
+
+
 def test_the_last_line_is_the_summary(ran: tuple[Path, Any]) -> None:
     summary = ran[1][-1]
     assert (summary["state"], summary["steps"], summary["epochs"]) == ("SUCCEEDED", 46, 2)
@@ -111,6 +150,13 @@ def test_the_model_has_the_hash_that_was_told(ran: tuple[Path, Any]) -> None:
     weights = load_file(summary["model_path"])
     told = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights)))
     assert summary["weights_sha256"] == told.hexdigest()
+
+
+def test_the_model_can_be_exported(ran: tuple[Path, Any], tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "gradloom.service.cli", "export", ran[1][-1]["model_path"]]
+    target = tmp_path / "model.onnx"
+    subprocess.run([*words, "-o", str(target)], check=True, stdout=subprocess.DEVNULL)
+    assert target.stat().st_size > 1000
 
 
 def test_only_the_result_stays(ran: tuple[Path, Any]) -> None:

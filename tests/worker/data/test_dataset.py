@@ -11,7 +11,7 @@ from gradloom.worker.data.dataset import Dataset, open_dataset
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.spec import DataSpec
-from gradloom.worker.data.target import TargetKind
+from gradloom.worker.data.target import Answer, TargetKind
 from gradloom.worker.engine.spec import Fault
 
 
@@ -20,7 +20,7 @@ def opened(
 ) -> Dataset:
     np.savez(root / "x.npz", allow_pickle=True, **arrays)
     spec = DataSpec(target, "x.npz", inputs=inputs)
-    return open_dataset(spec, spec.source, Roots((root,)), TargetKind.LABELS)
+    return open_dataset(spec, spec.source, Roots((root,)), [Answer(target, TargetKind.LABELS)])
 
 
 def faults(
@@ -32,6 +32,7 @@ def faults(
 
 
 LABELS = np.array([0, 1, 1])
+ANSWERS = [Answer("labels", TargetKind.LABELS)]
 
 
 def test_inputs_keep_their_type_and_shape(tmp_path: Path) -> None:
@@ -57,14 +58,14 @@ def test_inputs_by_name_need_not_fit_together(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", a=np.zeros((3, 4, 2)), b=np.zeros(3), labels=LABELS)
     spec = DataSpec("labels", "x.npz")
     roots = Roots((tmp_path,))
-    data = open_dataset(spec, spec.source, roots, TargetKind.LABELS, joined=False)
+    data = open_dataset(spec, spec.source, roots, ANSWERS, joined=False)
     assert (data.names, data.input_shapes) == (("a", "b"), ((4, 2), (1,)))
 
 
 def test_columns_of_a_table_share_one_block(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"a,b,labels,note\n1,2,0,x\n3,4,1,y\n")
     spec = DataSpec("labels", "x.csv", inputs=("b", "a"))
-    data = open_dataset(spec, spec.source, Roots((tmp_path,)), TargetKind.LABELS)
+    data = open_dataset(spec, spec.source, Roots((tmp_path,)), ANSWERS)
     assert [block.tolist() for block in data.inputs[0].blocks] == [[[2, 1], [4, 3]]]
 
 

@@ -219,6 +219,32 @@ def test_kernels_give_an_element_the_same_bits_wherever_it_stands(rule: UpdateRu
                 assert vector.tobytes() == expected[part].tobytes(), (length, offset)
 
 
+def test_averages_give_an_element_the_same_bits_wherever_it_stands() -> None:
+    parameters, old = numbers(0, 400), numbers(1, 400)
+
+    def averaged(part: slice) -> Array:
+        new = np.empty_like(old[part])
+        kernels.average(0.9, 100, parameters[part], old[part], new)
+        return new
+
+    whole = averaged(slice(None))
+    np.testing.assert_allclose(whole, 0.9 * old + 0.1 * parameters, rtol=1e-5, atol=1e-6)
+    for length in range(1, 131):
+        for offset in range(9):
+            part = slice(offset, offset + length)
+            assert averaged(part).tobytes() == whole[part].tobytes()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_kernels_in_place_come_close_to_the_same_update(rule: UpdateRule) -> None:
+    parameters, state = numbers(0), init(rule, numbers(0))
+    for step in range(1, STEPS + 1):
+        arrays = (numbers(step), parameters, state, parameters, state)
+        rates = {"learning_rate": rule.learning_rate / step, "step": step}
+        update(rule, *arrays, **rates, updates=FAST_UPDATES)
+    np.testing.assert_allclose(parameters, trained(rule)[0], rtol=1e-5, atol=1e-6)
+
+
 @BOTH
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_a_gradient_may_be_scaled_on_the_way(rule: UpdateRule, updates: Updates) -> None:
@@ -232,13 +258,16 @@ def test_a_gradient_may_be_scaled_on_the_way(rule: UpdateRule, updates: Updates)
         assert found.tobytes() == expected.tobytes()
 
 
-def test_lamb_scales_each_parameter_to_its_own_norm() -> None:
+@BOTH
+def test_lamb_scales_each_parameter_to_its_own_norm(updates: Updates) -> None:
     rule, parts = Lamb(0.01), (slice(0, 3), slice(3, 12_000), slice(12_000, SIZE))
     pieces = tuple(map(Segment, parts))
     parameters, state = numbers(0), init(rule, numbers(0))
     for step in range(1, STEPS + 1):
-        arrays = (numbers(step), parameters, state, parameters, state)
-        update(rule, *arrays, learning_rate=0.01 / step, step=step, segments=pieces)
+        new = (np.empty_like(parameters), tuple(map(np.empty_like, state)))
+        steps = {"learning_rate": 0.01 / step, "step": step, "segments": pieces}
+        update(rule, numbers(step), parameters, state, *new, **steps, updates=updates)
+        parameters, state = new
     np.testing.assert_allclose(parameters, lamb(rule, parts), rtol=1e-5, atol=1e-6)
 
 

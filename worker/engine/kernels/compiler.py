@@ -77,7 +77,13 @@ def _copy(filled: Path, folder: Path) -> None:
 # Numba makes its settings at run time, where mypy does not see them.
 numba.config.CACHE_DIR = str(cache_folder(os.environ))  # type: ignore[attr-defined]
 
-_compiled = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+# Nothing takes kernels as C functions, so that they come without.
+_compiled = numba.njit(
+    cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True
+)
+_compiled_inside = numba.njit(
+    error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True, no_cpython_wrapper=True
+)
 
 # Every kernel of this process; Numba's dispatchers have no types.
 _KERNELS: list[Any] = []
@@ -100,6 +106,11 @@ def kernel(function: K) -> K:
     dispatcher = _compiled(function)
     _KERNELS.append(dispatcher)
     return cast(K, dispatcher)
+
+
+def inner(function: K) -> K:
+    """A function that kernels alone may call: it is compiled into them, and sooner."""
+    return cast(K, _compiled_inside(function))
 
 
 def compilations() -> Compilations:

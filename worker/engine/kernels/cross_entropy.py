@@ -1,4 +1,4 @@
-"""Cross-entropy with its gradient and its metrics in one pass over the logits.
+"""Cross-entropy with its gradient and its metrics in one pass over the logits, unless smoothed.
 
 N stands for labels, C for classes.
 """
@@ -15,7 +15,7 @@ from gradloom.worker.engine.cross_entropy import SOFTMAX_CROSS_ENTROPY as TWIN
 from gradloom.worker.engine.cross_entropy import class_weights, work_of
 from gradloom.worker.engine.kernels.compiler import kernel
 from gradloom.worker.engine.kernels.exponential import exp
-from gradloom.worker.engine.kernels.reductions import dot, largest, total
+from gradloom.worker.engine.kernels.reductions import largest, total
 from gradloom.worker.engine.loss import LossCall, LossRule, summed
 from gradloom.worker.engine.metrics import TOP, Statistics
 from gradloom.worker.engine.spec import SoftmaxCrossEntropy
@@ -29,7 +29,6 @@ def _pass(
     z_NC: Array,
     labels_N: Array,
     weights_C: Array,
-    smoothing: float,
     ignored: int,
     dz_NC: Array,
     total_N: Array,
@@ -42,20 +41,15 @@ def _pass(
     """
     N, C = z_NC.shape
     divisor = kept = found = near = 0.0
-    all_weights = total(weights_C)
     for n in range(N):
         z, dz = z_NC[n], dz_NC[n]
         label = min(max(labels_N[n], 0), C - 1)
         counts = labels_N[n] != ignored
         weight = weights_C[label] if counts else type(z[0])(0)
-        share = type(z[0])(weight * (1 - smoothing))
-        even = type(z[0])(smoothing / C) if counts else type(z[0])(0)
         top = largest(z)
         for c in range(C):
             dz[c] = z[c] - top
-        total_N[n], logs_N[n], chosen_N[n] = 1, share + even * all_weights, share * dz[label]
-        if even != 0:
-            chosen_N[n] += even * dot(dz, weights_C)
+        logs_N[n], chosen_N[n] = weight, weight * dz[label]
         first = at_least = 0
         for c in range(C):
             at_least += z[c] >= z[label]
@@ -64,13 +58,10 @@ def _pass(
         for c in range(C):
             dz[c] = exp(dz[c])
         total_N[n] = total(dz)
-        slope = logs_N[n] / total_N[n]
+        slope = weight / total_N[n]
         for c in range(C):
             dz[c] = dz[c] * slope
-        if even != 0:
-            for c in range(C):
-                dz[c] -= even * weights_C[c]
-        dz[label] -= share
+        dz[label] -= weight
         if counts:
             divisor += weight
             kept += 1
@@ -81,6 +72,8 @@ def _pass(
 
 def _forward(call: LossCall[SoftmaxCrossEntropy]) -> Statistics:
     work, loss = work_of(call), call.loss
+    if loss.label_smoothing:
+        return TWIN.forward(call)
     classes = work.probabilities_NC.shape[1]
     logs_N, chosen_N, total_N = (
         array.reshape(-1) for array in (work.share_N1, work.chosen_N1, work.log_total_N1)
@@ -89,7 +82,6 @@ def _forward(call: LossCall[SoftmaxCrossEntropy]) -> Statistics:
         call.output.reshape(-1, classes),
         call.target.reshape(-1),
         class_weights(loss, classes, call.output.dtype),
-        loss.label_smoothing,
         _NONE if loss.ignore_index is None else loss.ignore_index,
         call.output_gradient.reshape(-1, classes),
         total_N,
@@ -103,8 +95,10 @@ def _forward(call: LossCall[SoftmaxCrossEntropy]) -> Statistics:
     return divisor, value, kept, *hits
 
 
-def _vjp(_call: LossCall[SoftmaxCrossEntropy]) -> None:
-    """The gradient is there already."""
+def _vjp(call: LossCall[SoftmaxCrossEntropy]) -> None:
+    """Without smoothing, the gradient is there already."""
+    if call.loss.label_smoothing:
+        TWIN.vjp(call)
 
 
 SOFTMAX_CROSS_ENTROPY: LossRule[SoftmaxCrossEntropy] = replace(TWIN, forward=_forward, vjp=_vjp)

@@ -6,11 +6,11 @@ number of sixes; what is beyond the end repeats their last and is thrown away.
 """
 
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.kernels.compiler import kernel
+from gradloom.worker.engine.kernels.compiler import inner, kernel
 from gradloom.worker.engine.kernels.lanes import WIDE, Eight, load, multiply_add, spread, store
 
 
-@kernel
+@inner
 def _pad(
     x: Array, row: int, height: int, width: int, top: int, left: int, across: int, padded: Array
 ) -> None:
@@ -142,13 +142,13 @@ def weight_gradient(
                 _add(dw, to + 80, c50, c51)
 
 
-@kernel
+@inner
 def _add(total: Array, at: int, first: Eight, second: Eight) -> None:
     store(total, at, load(total, at, WIDE) + first)
     store(total, at + 8, load(total, at + 8, WIDE) + second)
 
 
-@kernel
+@inner
 def _add_outputs(
     dy: Array, begin: int, outputs: int, filters: int, total: Array, strip: int
 ) -> None:

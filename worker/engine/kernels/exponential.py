@@ -1,10 +1,11 @@
 """exp as a polynomial, so that loops over it vectorise, to the same bits on every CPU."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from gradloom.worker.engine.kernels.compiler import kernel
+from numba import types
+from numba.extending import overload
 
 # Any: a NumPy scalar of float32 or float64, by which Numba compiles the function.
 Number = Any
@@ -21,9 +22,12 @@ _LN2_LOW_DOUBLE = 1.9082149292705877e-10
 _FURTHEST = 80.0
 
 
-@kernel
-def _exp_single(x: Number) -> Number:
+def _single(x: Number) -> Number:
     """Of x = n ln 2 + r the Taylor series in r, times 2ⁿ."""
+    low, high = np.float32(-_FURTHEST), np.float32(_FURTHEST)
+    # Comparisons with NaN are false, so it is kept.
+    x = low if x < low else x
+    x = high if x > high else x
     rounded = x * np.float32(_LOG2_E) + _ROUND_SINGLE
     n = rounded - _ROUND_SINGLE
     r = x - n * _LN2_HIGH_SINGLE - n * _LN2_LOW_SINGLE
@@ -37,8 +41,9 @@ def _exp_single(x: Number) -> Number:
     return p * np.int32(bits).view(np.float32)
 
 
-@kernel
-def _exp_double(x: Number) -> Number:
+def _double(x: Number) -> Number:
+    x = -_FURTHEST if x < -_FURTHEST else x
+    x = _FURTHEST if x > _FURTHEST else x
     rounded = x * _LOG2_E + _ROUND_DOUBLE
     n = rounded - _ROUND_DOUBLE
     r = x - n * _LN2_HIGH_DOUBLE - n * _LN2_LOW_DOUBLE
@@ -59,15 +64,13 @@ def _exp_double(x: Number) -> Number:
     return p * np.int64(bits).view(np.float64)
 
 
-@kernel
 def exp(x: Number) -> Number:
-    """exp(x), where |x| > 80 as if it were 80; NaN where x is."""
-    low, high = type(x)(-_FURTHEST), type(x)(_FURTHEST)
-    # Comparisons with NaN are false, so it is kept.
-    x = low if x < low else x
-    x = high if x > high else x
-    if isinstance(x, np.float32):
-        return _exp_single(x)
-    # Numba drops the branch of the other type where it stands in an else.
-    else:
-        return _exp_double(x)
+    """exp(x) inside of kernels, where |x| > 80 as if it were 80; NaN where x is."""
+    return _single(x) if isinstance(x, np.float32) else _double(x)
+
+
+# Any: Numba's types have no types.
+@overload(exp)  # type: ignore[untyped-decorator]  # Numba has no types
+def _of_type(x: Any) -> Callable[[Number], Number]:
+    """Only what the type needs is compiled."""
+    return _single if x == types.float32 else _double

@@ -10,7 +10,7 @@ a time or, for the rest, with wide None, one by one. A window's inputs are met[p
 """
 
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.kernels.compiler import kernel
+from gradloom.worker.engine.kernels.compiler import inner, kernel
 from gradloom.worker.engine.kernels.lanes import (
     Eight,
     larger,
@@ -55,7 +55,7 @@ def measure(
         variance[c] = variance[c] / (count * x.dtype.type(rows))
 
 
-@kernel
+@inner
 def _sum(x: Array, at: int, positions: int, step: int, wide: object) -> Eight:
     """Over the positions of a row, in four lots."""
     one = load(x, at, wide)
@@ -73,7 +73,7 @@ def _sum(x: Array, at: int, positions: int, step: int, wide: object) -> Eight:
     return (first + second) + (third + fourth)
 
 
-@kernel
+@inner
 def _squares(x: Array, at: int, positions: int, step: int, mean: Eight, wide: object) -> Eight:
     """Of distances from the mean, over the positions of a row, in four lots."""
     first = second = third = fourth = mean - mean

@@ -16,11 +16,12 @@ import numpy as np
 from gradloom.worker.engine.arithmetic import power
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.kernels.compiler import kernel
-from gradloom.worker.engine.optimizers import Moment, Vectors, update_by_blocks
+from gradloom.worker.engine.optimizers import Moment, Vectors, trust, update_by_blocks
 from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Lamb,
     Lion,
     RmsProp,
     Sgd,
@@ -183,6 +184,40 @@ def _lion(
 
 
 @kernel
+def _lamb(
+    gradient: Array,
+    parameters: Array,
+    first: Array,
+    second: Array,
+    direction: Array,
+    new_first: Array,
+    new_second: Array,
+    scale: float,
+    rest1: float,
+    beta2: float,
+    rest2: float,
+    correction: float,
+    epsilon: float,
+    share: float,
+    decay: float,
+) -> None:
+    for i in range(gradient.size):
+        g = gradient[i] * scale
+        m = first[i] + rest1 * (g - first[i])
+        v = beta2 * second[i] + rest2 * (g * g)
+        new_first[i] = m
+        new_second[i] = v
+        step = share * m / (math.sqrt(v) * correction + epsilon)
+        direction[i] = step + decay * parameters[i]
+
+
+@kernel
+def _descend(direction: Array, parameters: Array, rate: float) -> None:
+    for i in range(direction.size):
+        direction[i] = parameters[i] - rate * direction[i]
+
+
+@kernel
 def _average(parameters: Array, average: Array, new_average: Array, share: float) -> None:
     for i in range(parameters.size):
         new_average[i] = average[i] + share * (parameters[i] - average[i])
@@ -264,6 +299,29 @@ def _update_lion(kind: Lion, vectors: Vectors, moment: Moment) -> None:
     _run(_lion, vectors, *numbers, moment.learning_rate)
 
 
+def _update_lamb(kind: Lamb, vectors: Vectors, moment: Moment) -> None:
+    """The direction stands where the new parameters will; so in place, NumPy does it."""
+    if np.may_share_memory(vectors.parameters, vectors.new_parameters):
+        update_by_blocks(kind, vectors, moment)
+        return
+    _run(
+        _lamb,
+        vectors,
+        moment.gradient_scale,
+        1 - kind.beta1,
+        kind.beta2,
+        1 - kind.beta2,
+        1 / math.sqrt(1 - power(kind.beta2, moment.step)),
+        kind.epsilon,
+        1 / (1 - power(kind.beta1, moment.step)),
+        kind.weight_decay,
+    )
+    direction = vectors.new_parameters
+    ratio = trust(sum_of_squares(vectors.parameters), sum_of_squares(direction))
+    rate = direction.dtype.type(moment.learning_rate * ratio)
+    _descend(direction, vectors.parameters, rate)
+
+
 # What jobs are updated by; a rule that is not here is NumPy's.
 # Any: each function takes its own rule.
 FAST_UPDATES: Mapping[type[UpdateRule], Callable[[Any, Vectors, Moment], None]] = MappingProxyType(
@@ -274,6 +332,7 @@ FAST_UPDATES: Mapping[type[UpdateRule], Callable[[Any, Vectors, Moment], None]] 
         Adagrad: _update_adagrad,
         RmsProp: _update_rmsprop,
         Lion: _update_lion,
+        Lamb: _update_lamb,
     }
 )
 

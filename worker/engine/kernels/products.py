@@ -4,7 +4,7 @@ All arrays are in one line, all places are indices into them.
 """
 
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.kernels.compiler import kernel
+from gradloom.worker.engine.kernels.compiler import inner
 from gradloom.worker.engine.kernels.lanes import WIDE, load, multiply_add, spread, store
 
 # Columns of a tile.
@@ -13,7 +13,7 @@ STRIP = 16
 ROWS = 6
 
 
-@kernel
+@inner
 def six_rows(a: Array, a_at: int, depth: int, b: Array, b_at: int, out: Array, out_at: int) -> None:
     """out (6 × 16) = a (6 × depth) b (depth × 16), each of them without gaps."""
     zero = load(b, b_at, WIDE) - load(b, b_at, WIDE)
@@ -48,7 +48,7 @@ def six_rows(a: Array, a_at: int, depth: int, b: Array, b_at: int, out: Array, o
     store(out, out_at + 88, c51)
 
 
-@kernel
+@inner
 def add_four_rows(
     a: Array, a_at: int, width: int, depth: int, b: Array, b_at: int, out: Array, out_at: int
 ) -> None:

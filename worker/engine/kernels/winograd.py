@@ -9,7 +9,7 @@ V is (16, tiles, channels); U is (strips of 16 filters, 16, channels, 16); M, of
 """
 
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.kernels.compiler import kernel
+from gradloom.worker.engine.kernels.compiler import inner, kernel
 from gradloom.worker.engine.kernels.lanes import WIDE, Eight, load, store
 from gradloom.worker.engine.kernels.products import ROWS, add_four_rows, six_rows
 
@@ -43,7 +43,7 @@ def transform_weights(weight: Array, u: Array, outputs: int, inputs: int, mirror
                 u[to + (12 + j) * step] = c
 
 
-@kernel
+@inner
 def _widened(g: Array, at: int, turn: int) -> tuple[float, float, float, float]:
     """A row of g Gᵀ."""
     half = g.dtype.type(0.5)
@@ -68,7 +68,7 @@ def gather_weights(u: Array, weight: Array, filters: int, channels: int) -> None
                 weight[to + 2] = half * (b[row] + c[row]) + d[row]
 
 
-@kernel
+@inner
 def _narrowed(u: Array, at: int, step: int) -> tuple[float, float, float]:
     """A column of Gᵀ u."""
     half = u.dtype.type(0.5)
@@ -76,7 +76,7 @@ def _narrowed(u: Array, at: int, step: int) -> tuple[float, float, float]:
     return a + half * (b + c), half * (b - c), half * (b + c) + d
 
 
-@kernel
+@inner
 def _pad_lines(
     x: Array,
     row: int,
@@ -104,7 +104,7 @@ def _pad_lines(
                     store(padded, to + c, nothing)
 
 
-@kernel
+@inner
 def _transform_inputs(
     padded: Array, across: int, tiles: int, channels: int, v: Array, to: int, step: int
 ) -> None:
@@ -124,7 +124,7 @@ def _transform_inputs(
             _store_inputs(v, place + 12 * step, step, a3, b3, c3, d3)
 
 
-@kernel
+@inner
 def _column(padded: Array, at: int, down: int) -> tuple[Eight, Eight, Eight, Eight]:
     """A column of Bᵀ d."""
     a, b = load(padded, at, WIDE), load(padded, at + down, WIDE)
@@ -132,7 +132,7 @@ def _column(padded: Array, at: int, down: int) -> tuple[Eight, Eight, Eight, Eig
     return a - c, b + c, c - b, b - d
 
 
-@kernel
+@inner
 def _store_inputs(v: Array, at: int, step: int, a: Eight, b: Eight, c: Eight, d: Eight) -> None:
     """A row of (Bᵀ d) B."""
     store(v, at, a - c)
@@ -141,7 +141,7 @@ def _store_inputs(v: Array, at: int, step: int, a: Eight, b: Eight, c: Eight, d:
     store(v, at + 3 * step, b - d)
 
 
-@kernel
+@inner
 def _collapsed(m: Array, at: int, step: int) -> tuple[Eight, Eight]:
     """A column of Aᵀ m."""
     a, b = load(m, at, WIDE), load(m, at + 4 * step, WIDE)
@@ -149,7 +149,7 @@ def _collapsed(m: Array, at: int, step: int) -> tuple[Eight, Eight]:
     return (a + b) + c, (b - c) - d
 
 
-@kernel
+@inner
 def _write_outputs(
     m: Array, at: int, step: int, y: Array, to: int, right: int, down: int, bias: Eight
 ) -> None:
@@ -221,7 +221,7 @@ def convolve(
                         _write_outputs(m, at + c, capacity * 16, y, to + c, right, below, more)
 
 
-@kernel
+@inner
 def _transform_gradients(
     dy: Array,
     at: int,
@@ -247,7 +247,7 @@ def _transform_gradients(
     return (a + b) + (c + d)
 
 
-@kernel
+@inner
 def _store_gradients(m: Array, to: int, step: int, a: Eight, b: Eight) -> None:
     store(m, to, a)
     store(m, to + step, a + b)
