@@ -80,7 +80,11 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "grpc_health": ("gradloom.service.api.door",),
     "grpc_reflection": ("gradloom.service.api.door",),
     "grpc_status": ("gradloom.service.api.interceptors",),
-    "numba": ("gradloom.worker.engine.kernels.compiler",),
+    "llvmlite": ("gradloom.worker.engine.kernels.lanes",),
+    "numba": (
+        "gradloom.worker.engine.kernels.compiler",
+        "gradloom.worker.engine.kernels.lanes",
+    ),
     "numpy": ("gradloom.worker",),
     "prometheus_client": ("gradloom.service.metrics", "gradloom.service.series"),
     "ray": ("gradloom.service.fleet.ray_group", "gradloom.worker.actor"),
