@@ -25,6 +25,21 @@ demo: $(BIN)/.installed ## train a digits classifier with 2 Ray workers
 test: $(BIN)/.installed ## run the test suite
 	$(BIN)/python -m pytest
 
+# An environment that has torch and this package with its development dependencies.
+TORCH_PYTHON ?= .venv-torch/bin/python
+
+test-parity: $(if $(filter .venv-torch/%,$(TORCH_PYTHON)),.venv-torch/.installed) ## hold the engine to PyTorch's numbers (TORCH_PYTHON=…)
+	@$(TORCH_PYTHON) -c 'import torch' || { echo "$(TORCH_PYTHON) has no torch"; exit 1; }
+	$(TORCH_PYTHON) -m pytest tests/parity
+
+.venv-torch/.installed: constraints.txt pyproject.toml
+	@echo "installing into .venv-torch, with torch some gigabytes"
+	@$(PYTHON) -m venv .venv-torch
+	@.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
 lint: $(BIN)/.installed ## check format and lint of code and protos
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -67,6 +82,9 @@ constraints: ## resolve dependencies anew into the hashed constraints files
 bench-engine: $(BIN)/.installed ## measure training steps, beside PyTorch where there is one
 	$(BIN)/python -m benchmarks.engine
 
+bench-health: $(BIN)/.installed ## measure what looking at the layers costs
+	$(BIN)/python -m benchmarks.health
+
 bench-gradient: $(BIN)/.installed ## measure what a gradient costs against finite differences
 	$(BIN)/python -m benchmarks.gradient_cost
 
@@ -74,7 +92,7 @@ serve: $(BIN)/.installed ## start the service on this machine
 	$(BIN)/gradloom serve
 
 clean: ## remove environments, caches and output
-	rm -rf .venv .venv-protos .venv-uv .cache out
+	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out
 
-.PHONY: help install demo test lint types check protos protos-check constraints bench-engine \
-  bench-gradient serve clean
+.PHONY: help install demo test test-parity lint types check protos protos-check constraints \
+  bench-engine bench-gradient bench-health serve clean

@@ -17,10 +17,14 @@ _MOST_STEPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long is measured: rounds, and about so many seconds of each contestant in a round."""
+    """How long is measured: rounds, and about so many seconds of each contestant in a round.
+
+    The clock is one of child.CLOCKS.
+    """
 
     rounds: int
     burst_seconds: float
+    clock: str = "wall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def compete(case: Case, programs: Sequence[Program], length: Length) -> Result:
 
 
 def _ready(contestant: Contestant, case: Case, length: Length) -> _Place:
-    facts = contestant.ask("prepare", model=case.model, batch=case.batch)
+    facts = contestant.ask("prepare", model=case.model, batch=case.batch, clock=length.clock)
     contestant.ask("run", steps=_WARM_UP_STEPS)
     seconds = median(contestant.ask("run", steps=_WARM_UP_STEPS)["seconds"])
     steps = min(max(math.ceil(length.burst_seconds / seconds), 1), _MOST_STEPS)

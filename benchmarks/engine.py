@@ -24,6 +24,7 @@ from benchmarks.cases import (
     SHARDED_MODELS,
     Case,
 )
+from benchmarks.child import CLOCKS
 from benchmarks.contest import Length, compete
 from benchmarks.contestant import ROOT, Contestant, Program
 from benchmarks.machine import machine, take_core
@@ -55,14 +56,14 @@ def measure(
     """The rows of all cases, one by one as they are done; raises ContestantFailed."""
     models = [name for name in SHARDED_MODELS if any(case.model == name for case in extent.cases)]
     say.print("measuring the machine and what virtual shards cost")
-    around = _surroundings(ours, theirs, models, extent.shard_rounds)
+    around = _surroundings(ours, theirs, models, extent)
     for case in extent.cases:
         say.print(f"measuring {case}")
         yield row(case, compete(case, (*ours, *theirs), extent.length), around)
 
 
 def _surroundings(
-    ours: Sequence[Program], theirs: Sequence[Program], models: Sequence[str], rounds: int
+    ours: Sequence[Program], theirs: Sequence[Program], models: Sequence[str], extent: Extent
 ) -> Surroundings:
     versions: dict[str, str] = {}
     peaks: list[float] = []
@@ -70,19 +71,25 @@ def _surroundings(
         with Contestant(program) as contestant:
             versions |= contestant.ask("about")
             if program in ours:
-                peaks.append(contestant.ask("gemm")["gflops"])
+                peaks.append(contestant.ask("gemm", clock=extent.length.clock)["gflops"])
     return Surroundings(
         gemm_peak_gflops=max(peaks),
-        shards=_shards(ours[0], models, rounds),
+        shards=_shards(ours[0], models, extent),
         machine=machine(),
         versions=versions,
         profile=PROFILE_DEFAULT,
+        clock=extent.length.clock,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _shards(program: Program, models: Sequence[str], rounds: int) -> dict[str, dict[str, Any]]:
-    asked = {"batch": SHARDED_BATCH, "counts": SHARD_COUNTS, "rounds": rounds}
+def _shards(program: Program, models: Sequence[str], extent: Extent) -> dict[str, dict[str, Any]]:
+    asked = {
+        "batch": SHARDED_BATCH,
+        "counts": SHARD_COUNTS,
+        "rounds": extent.shard_rounds,
+        "clock": extent.length.clock,
+    }
     with Contestant(program) as contestant:
         seconds = {m: contestant.ask("shards", model=m, **asked)["seconds"] for m in models}
     return {
@@ -99,6 +106,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, help="how often every contestant's turn comes")
     parser.add_argument("--core", type=int, help="the core to measure on; the last one if left out")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="whose seconds count")
     parser.add_argument("--no-native", action="store_true", help="without the profile of this CPU")
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile")
     parser.add_argument("--output", type=Path, default=_RESULTS, help="the JSON file to write")
@@ -109,7 +117,8 @@ def _extent(options: argparse.Namespace) -> Extent:
     whole = QUICK if options.quick else FULL
     cases = tuple(c for c in whole.cases if not options.model or c.model in options.model)
     rounds = options.rounds or whole.length.rounds
-    return Extent(cases, Length(rounds, whole.length.burst_seconds), whole.shard_rounds)
+    length = Length(rounds, whole.length.burst_seconds, options.clock)
+    return Extent(cases, length, whole.shard_rounds)
 
 
 def main() -> None:

@@ -39,8 +39,9 @@ def _ratios(axes: Axes, costs: Sequence[Cost]) -> None:
     axes.loglog(*zip(*points, strict=True), "o-", color="C2", label=label)
     axes.axhline(100, color="gray", linestyle=":", label="100 times")
     for point in points:
-        place = {"xytext": (7, -11), "textcoords": "offset points", "fontsize": 8}
-        axes.annotate(f"{point[1]:,.0f}", point, **place)
+        axes.annotate(
+            f"{point[1]:,.0f}", point, xytext=(7, -11), textcoords="offset points", fontsize=8
+        )
     axes.margins(x=0.14)
     axes.set(title="How many times cheaper", xlabel="parameters", ylabel="ratio of times")
     _finish(axes)

@@ -2,7 +2,6 @@
 
 import platform
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -10,12 +9,13 @@ import numba
 import numpy as np
 
 import gradloom
-from benchmarks.child import Answer, peak_bytes, resident_bytes, serve
+from benchmarks.child import CLOCKS, Answer, peak_bytes, resident_bytes, serve
 from benchmarks.models import TASKS
-from benchmarks.sharded import sharded_steps
+from benchmarks.sharded import Sharded, sharded_steps
 from gradloom.worker.engine.fusion import fuse
 from gradloom.worker.engine.gradient_check import fill_rows
 from gradloom.worker.engine.graph import Graph
+from gradloom.worker.engine.kernels.losses import FAST_RULES
 from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
 from gradloom.worker.engine.metrics import divisor
 from gradloom.worker.engine.plan import Plan
@@ -33,11 +33,14 @@ class Ours:
     def __init__(self) -> None:
         self._baseline = resident_bytes()
 
-    def prepare(self, model: str, batch: int) -> Answer:
+    def prepare(self, model: str, batch: int, clock: str) -> Answer:
         """Makes the case ready to run."""
         graph = TASKS[model].graph()
+        self._clock = CLOCKS[clock]
         self._batch, self._trained = batch, graph.parameter_count
-        self._plan = Plan(fuse(graph, FUSIONS), batch, operations=FAST)
+        self._plan = Plan(
+            fuse(graph, FUSIONS), batch, operations=FAST, losses=FAST_RULES, clock=self._clock
+        )
         self._state = State(graph, Optimizer(Adam(_RATE)), seed=0)
         fill_rows(self._plan, batch, seed=0)
         return {"parameters": graph.parameter_count, "flop": _flop(graph) * batch}
@@ -46,9 +49,9 @@ class Ours:
         """Seconds of so many steps, and of the plan's forward and backward passes in them."""
         seconds, forward, backward = [], [], []
         for _ in range(steps):
-            began = time.perf_counter()
+            began = self._clock()
             self._step()
-            seconds.append(time.perf_counter() - began)
+            seconds.append(self._clock() - began)
             forward.append(self._plan.forward_seconds)
             backward.append(self._plan.backward_seconds)
         return {"seconds": seconds, "forward": forward, "backward": backward}
@@ -66,22 +69,23 @@ class Ours:
         """The most memory so far beyond what the imports took."""
         return {"bytes": peak_bytes() - self._baseline}
 
-    def shards(self, model: str, batch: int, counts: list[int], rounds: int) -> Answer:
+    def shards(self, model: str, batch: int, counts: list[int], rounds: int, clock: str) -> Answer:
         """Median seconds of a replica's whole step, by the number of virtual shards."""
         with tempfile.TemporaryDirectory() as folder:
-            seconds = sharded_steps(TASKS[model], Path(folder), batch, counts, rounds)
+            measured = Sharded(Path(folder), batch, rounds, CLOCKS[clock])
+            seconds = sharded_steps(TASKS[model], measured, counts)
         return {"seconds": {str(count): median(found) for count, found in seconds.items()}}
 
 
-def gemm() -> Answer:
+def gemm(clock: str) -> Answer:
     """GFLOP/s of a large float32 matrix product: the best of some."""
     left = np.random.default_rng(0).random((_GEMM, _GEMM), np.float32)
     out = np.empty_like(left)
-    seconds = []
+    read, seconds = CLOCKS[clock], []
     for _ in range(8):
-        began = time.perf_counter()
+        began = read()
         np.matmul(left, left, out=out)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(read() - began)
     return {"gflops": 2 * _GEMM**3 / min(seconds) / 1e9}
 
 

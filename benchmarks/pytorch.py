@@ -5,14 +5,13 @@ Runs in an environment of its own that has torch and nothing of Gradloom.
 
 import platform
 import sys
-import time
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.child import Answer, peak_bytes, resident_bytes, serve
+from benchmarks.child import CLOCKS, Answer, peak_bytes, resident_bytes, serve
 
 _RATE = 1e-3
 _WIDTH, _HEADS, _BLOCKS, _CONTEXT, _VOCABULARY = 128, 4, 4, 64, 96
@@ -119,9 +118,10 @@ class PyTorch:
         self._compiled = compiled
         self._baseline = resident_bytes()
 
-    def prepare(self, model: str, batch: int) -> Answer:
+    def prepare(self, model: str, batch: int, clock: str) -> Answer:
         """Makes the case ready to run."""
         torch.manual_seed(0)
+        self._clock = CLOCKS[clock]
         make, fill, shape, classes, positions = MODELS[model]
         network = make()
         self._inputs = fill(batch, *shape)
@@ -134,9 +134,9 @@ class PyTorch:
         """Seconds of so many steps, and of the forward pass with the loss and the backward pass."""
         seconds, forward, backward = [], [], []
         for _ in range(steps):
-            began = time.perf_counter()
+            began = self._clock()
             turned, returned = self._step()
-            seconds.append(time.perf_counter() - began)
+            seconds.append(self._clock() - began)
             forward.append(turned - began)
             backward.append(returned - turned)
         return {"seconds": seconds, "forward": forward, "backward": backward}
@@ -145,9 +145,9 @@ class PyTorch:
         self._optimizer.zero_grad(set_to_none=True)
         logits = self._network(self._inputs)
         loss = functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), self._labels)
-        turned = time.perf_counter()
+        turned = self._clock()
         loss.backward()
-        returned = time.perf_counter()
+        returned = self._clock()
         self._optimizer.step()
         return turned, returned
 

@@ -22,6 +22,7 @@ class Surroundings:
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
     profile: str
+    clock: str
     date: str
 
 
@@ -58,6 +59,7 @@ class Row:
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
     profile: str
+    clock: str
     date: str
 
 
@@ -94,6 +96,7 @@ def row(case: Case, result: Result, around: Surroundings) -> Row:
         machine=around.machine,
         versions=around.versions,
         profile=around.profile,
+        clock=around.clock,
         date=around.date,
     )
 

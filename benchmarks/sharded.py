@@ -1,7 +1,7 @@
 """What virtual shards cost: a replica's whole step on the same batch in more and more of them."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,26 +19,34 @@ _DATA = DataSpec(target="labels", path="rows.npz", inputs=("rows",))
 _BATCHES = 4
 
 
-def sharded_steps(
-    task: Task, folder: Path, batch: int, counts: Sequence[int], rounds: int
-) -> dict[int, list[float]]:
+@dataclass(frozen=True, slots=True)
+class Sharded:
+    """How it is measured: a folder for random rows, rows of a batch, rounds, and the clock."""
+
+    folder: Path
+    batch: int
+    rounds: int
+    clock: Callable[[], float]
+
+
+def sharded_steps(task: Task, how: Sharded, counts: Sequence[int]) -> dict[int, list[float]]:
     """Seconds of a step with each number of shards, one after the other in every round.
 
-    Writes random rows into the folder. The first round, in which plans are made, is not counted.
+    The first round, in which plans are made, is not counted.
     """
-    _write_rows(task, folder, batch * _BATCHES)
-    replicas = {count: _replica(task, folder, batch, count, rounds + 1) for count in counts}
+    _write_rows(task, how.folder, how.batch * _BATCHES)
+    replicas = {count: _replica(task, how, count) for count in counts}
     measured = [
-        {count: _step(replica, count) for count, replica in replicas.items()}
-        for _ in range(rounds + 1)
+        {count: _step(replica, count, how.clock) for count, replica in replicas.items()}
+        for _ in range(how.rounds + 1)
     ]
     return {count: [seconds[count] for seconds in measured[1:]] for count in counts}
 
 
-def _step(replica: Replica, shards: int) -> float:
-    began = time.perf_counter()
+def _step(replica: Replica, shards: int, clock: Callable[[], float]) -> float:
+    began = clock()
     replica.advance([replica.compute(0, shards)])
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def _write_rows(task: Task, folder: Path, rows: int) -> None:
@@ -48,12 +56,21 @@ def _write_rows(task: Task, folder: Path, rows: int) -> None:
     np.savez(folder / _DATA.path, rows=numbers, labels=labels)
 
 
-def _replica(task: Task, folder: Path, batch: int, shards: int, steps: int) -> Replica:
-    loss = SoftmaxCrossEntropy()
-    learning = Learning(task.model, loss, Optimizer(Adam(1e-3)), steps)
-    data = _prepared(folder, learning)
-    sha256 = data_sha256(data.summary)
-    return Replica(Orders(learning, _DATA, sha256, (str(folder),), batch, shards), data)
+def task_on_rows(task: Task, folder: Path, batch: int, shards: int, steps: int) -> Orders:
+    """What a worker needs to train a model on random rows, which are written into the folder."""
+    _write_rows(task, folder, batch * _BATCHES)
+    return _orders(task, folder, batch, shards, steps)
+
+
+def _orders(task: Task, folder: Path, batch: int, shards: int, steps: int) -> Orders:
+    learning = Learning(task.model, SoftmaxCrossEntropy(), Optimizer(Adam(1e-3)), steps)
+    sha256 = data_sha256(_prepared(folder, learning).summary)
+    return Orders(learning, _DATA, sha256, (str(folder),), batch, shards)
+
+
+def _replica(task: Task, how: Sharded, shards: int) -> Replica:
+    orders = _orders(task, how.folder, how.batch, shards, how.rounds + 1)
+    return Replica(orders, _prepared(how.folder, orders.learning))
 
 
 def _prepared(folder: Path, learning: Learning) -> Prepared:

@@ -6,15 +6,16 @@ from typing import cast
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from gradloom.worker.engine.spec import LAYERS, LOSSES, OPTIMIZERS, SCHEDULES
+from gradloom.worker.engine.spec import LAYERS, OBJECTIVES, OPTIMIZERS, PRESETS, SCHEDULES
 
 # The oneof of a message that names one of several kinds, and the words of each such message.
 ONEOF = "kind"
 KINDS: dict[str, Mapping[str, type]] = {
     "Layer": LAYERS,
-    "LossSpec": LOSSES,
+    "LossSpec": OBJECTIVES,
     "OptimizerSpec": OPTIMIZERS,
     "ScheduleSpec": SCHEDULES,
+    "ModelSpec": PRESETS,
 }
 
 # What is said where a required message or kind is missing, by the name of the field.

@@ -10,7 +10,13 @@ from gradloom.service.errors import GradloomError, InvalidRequest
 from gradloom.service.job_file import json_form
 from gradloom.service.jobs.job import Job
 from gradloom.service.jobs.spec import JobSpec
-from gradloom.service.watching import CheckpointEvent, Event, IncidentEvent, ProgressEvent
+from gradloom.service.watching import (
+    CheckpointEvent,
+    DiagnosisEvent,
+    Event,
+    IncidentEvent,
+    ProgressEvent,
+)
 from gradloom.service.wire import spec_to_wire
 
 # What json.dumps takes; it has no type of its own.
@@ -67,6 +73,7 @@ _EVENTS: dict[type, str] = {
     ProgressEvent: "progress",
     CheckpointEvent: "checkpoint",
     IncidentEvent: "incident",
+    DiagnosisEvent: "diagnosis",
 }
 
 

@@ -26,6 +26,7 @@ _NOUNS = {
     "LossSpec": ("loss", "losses"),
     "OptimizerSpec": ("optimizer", "optimizers"),
     "ScheduleSpec": ("schedule", "schedules"),
+    "ModelSpec": ("preset", "presets"),
 }
 _BAD_KEY = "A key is one word, not a list or a mapping."
 _MERGE_KEY = "Merge keys are not accepted in job files: write the values out."
@@ -240,8 +241,16 @@ def _no_such_kind(name: str, descriptor: Descriptor) -> str:
     noun, nouns = _NOUNS[descriptor.name]
     near = nearest(name, descriptor.fields_by_name)
     hint = f" Nearest: {near}." if near else ""
-    kinds = ", ".join(KINDS[descriptor.name])
-    return f"There is no {noun} {quoted(name)}.{hint} All {nouns}: {kinds}."
+    return f"There is no {noun} {quoted(name)}.{hint} All {nouns}: {_all_kinds(descriptor)}."
+
+
+def _all_kinds(descriptor: Descriptor) -> str:
+    """The kinds there are, or the command that lists them with their fields."""
+    if descriptor.name == "Layer":
+        return "gradloom describe-model --layers"
+    kinds = KINDS[descriptor.name]
+    others = ", ".join(field for field in descriptor.fields_by_name if field not in kinds)
+    return ", ".join(kinds) + (f"; beside them: {others}" if others else "")
 
 
 def _no_such_field(name: str, descriptor: Descriptor, path: str) -> str:

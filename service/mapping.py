@@ -148,7 +148,8 @@ class Reading:
         """The value of one field of a dataclass."""
         name = wire_name(kind, field.name)
         if name == ONEOF and is_choice(descriptor_of(message)):
-            return self._choice(message, path)
+            may_be_none = field.default is None and message.WhichOneof(ONEOF) is None
+            return None if may_be_none else self._choice(message, path)
         descriptor = descriptor_of(message).fields_by_name[name]
         path = f"{path}.{name}" if path else name
         if is_map(descriptor):

@@ -4,6 +4,7 @@ Counters of jobs never count a repeated step. Series of a job begin at 0 when it
 five minutes after its end, so that two scrapes see it.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, Info, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
-from gradloom.service.jobs.job import Checkpoint, Job, Metric, Progress
+from gradloom.service.jobs.job import Checkpoint, DiagnosisCode, Job, Metric, Progress
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.series import (
     CAUSES,
@@ -24,6 +25,10 @@ from gradloom.service.series import (
     JobSeries,
     ServiceSeries,
 )
+from gradloom.worker.engine.health import Health
+
+# Layers are unbounded, so each family has series of so many of them.
+MOST_LAYERS = 8
 
 OTHER_METHOD = "other"
 
@@ -135,6 +140,17 @@ class Metrics:
             else:
                 self._jobs.metric.labels(job.id, metric.split, metric.name).set(metric.value)
 
+    def diagnosed(self, job: Job, code: DiagnosisCode) -> None:
+        """Something was found wrong with a job's training."""
+        self._jobs.diagnoses.labels(job.id, code).inc()
+
+    def looked(self, job: Job, health: Health) -> None:
+        """A job's layers were looked at: the series of those furthest out replace the old ones."""
+        for family, values in zip(self._jobs.by_layer, _by_layer(health), strict=True):
+            family.remove_by_labels({"job_id": job.id})
+            for layer in furthest_out(values):
+                family.labels(job.id, layer).set(values[layer])
+
     def workers(self, job: Job, current: int, desired: int) -> None:
         """A job's shards were shared out among so many workers, of so many wanted."""
         for kind, number in zip(WORKER_KINDS, (current, desired), strict=True):
@@ -210,3 +226,31 @@ class Metrics:
         now = self._now()
         with self._lock:
             return [id_ for id_, end in self._ended.items() if now - end > _KEPT_AFTER_THE_END]
+
+
+def furthest_out(values: Mapping[str, float]) -> list[str]:
+    """The layers whose values lie furthest from the middle one, as a multiple of it."""
+    middle = sorted(values.values())[len(values) // 2] if values else 0.0
+    return sorted(values, key=lambda layer: -_distance(values[layer], middle))[:MOST_LAYERS]
+
+
+def _distance(value: float, middle: float) -> float:
+    """How many times one is the other, whichever is larger; what is not finite lies beyond all."""
+    if not math.isfinite(value):
+        return math.inf
+    small, large = sorted((abs(value) + _LEAST, abs(middle) + _LEAST))
+    return large / small
+
+
+def _by_layer(health: Health) -> tuple[dict[str, float], ...]:
+    """Values by path: gradient norms, update ratios, shares of dead units."""
+    trained = [layer for layer in health.layers if layer.size]
+    return (
+        {layer.path: layer.gradient_norm for layer in trained},
+        {layer.path: layer.update_ratio for layer in trained},
+        {layer.path: layer.dead for layer in health.layers if layer.dead is not None},
+    )
+
+
+# Below it, values are all the same to a plot.
+_LEAST = 1e-12

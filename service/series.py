@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from gradloom.service.jobs.job import DiagnosisCode
 from gradloom.service.jobs.states import Reason, State
 
 PHASES = ("data", "forward", "backward", "exchange", "update")
@@ -72,6 +73,16 @@ class JobSeries:
         self.metric = gauge("metric", "Newest value of a metric.", "split", "metric")
         self.learning_rate = gauge("learning_rate", "Newest learning rate.")
         self.gradient_norm = gauge("gradient_norm", "Norm of the newest gradient, unclipped.")
+        self.layer_gradient_norm = gauge(
+            "layer_gradient_norm", "Norm of a layer's gradient, unclipped.", "layer"
+        )
+        self.layer_update_ratio = gauge(
+            "layer_update_ratio", "Norm of a layer's update over that of its weights.", "layer"
+        )
+        self.layer_dead_units = gauge(
+            "layer_dead_units_ratio", "Share of a layer's units that are 0 for a batch.", "layer"
+        )
+        self.diagnoses = counter("diagnoses_total", "What was found wrong.", "diagnosis")
         self.phase_seconds = counter("phase_seconds_total", "Time of steps by phase.", "phase")
         self.workers = gauge("workers", "Workers there are and are wanted.", "kind")
         self.worker_losses = counter("worker_losses_total", "Workers lost, by cause.", "cause")
@@ -83,6 +94,11 @@ class JobSeries:
         )
         self.checkpoint_size = gauge("checkpoint_size_bytes", "Size of the newest checkpoint.")
 
+    @property
+    def by_layer(self) -> tuple[Gauge, ...]:
+        """The families with a series for some of a job's layers."""
+        return self.layer_gradient_norm, self.layer_update_ratio, self.layer_dead_units
+
     def begin(self, job_id: str) -> None:
         """Starts the counters of a job at 0: one born at 1 would show no increase."""
         for family in (self.steps, self.samples, self.worker_restarts):
@@ -93,6 +109,8 @@ class JobSeries:
             self.worker_losses.labels(job_id, cause)
         for kind in WORKER_KINDS:
             self.workers.labels(job_id, kind)
+        for code in DiagnosisCode:
+            self.diagnoses.labels(job_id, code)
         self.progress.labels(job_id)
 
     def remove(self, job_id: str) -> None:

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from gradloom.service.jobs.job import Job, Metric, Progress
+from gradloom.service.jobs.job import Diagnosis, Job, Metric, Progress
 from gradloom.service.jobs.states import Reason
-from gradloom.service.watching import Event, IncidentEvent, ProgressEvent
+from gradloom.service.watching import DiagnosisEvent, Event, IncidentEvent, ProgressEvent
 from gradloom.service.wording import clock, count, countdown, measure, percent
 
 # Between two plain lines of one epoch.
@@ -20,6 +20,9 @@ PLAIN_INTERVAL = timedelta(seconds=10)
 WIDE = 110
 BAR_WIDTH = 24
 NARROW_BAR_WIDTH = 8
+
+# Layers of a diagnosis that are named; of others only how many there are.
+SHOWN_LAYERS = 3
 
 _SHORT_NAMES = {"accuracy": "acc"}
 
@@ -86,7 +89,7 @@ class PlainLines:
         match event:
             case ProgressEvent():
                 self._show_progress(event)
-            case Job() | IncidentEvent():
+            case Job() | IncidentEvent() | DiagnosisEvent():
                 self._write(event_line(event))
 
     def _show_progress(self, event: ProgressEvent) -> None:
@@ -135,7 +138,7 @@ class ProgressBar:
         match event:
             case ProgressEvent():
                 self._move(event)
-            case Job() | IncidentEvent():
+            case Job() | IncidentEvent() | DiagnosisEvent():
                 self._bar.console.print(event_line(event), markup=False)
 
     def _move(self, event: ProgressEvent) -> None:
@@ -155,12 +158,52 @@ class ProgressBar:
         return ("  " if self._is_wide else " ").join((share, *words, left))
 
 
-def event_line(event: Job | IncidentEvent) -> str:
-    """A change of state or an incident as a line: time, word, sentence."""
+class CountBar:
+    """A bar of so many of so many things, drawn in place; use it in a with."""
+
+    def __init__(self, stream: TextIO, words: str, *, is_colored: bool) -> None:
+        console = Console(
+            file=stream, force_terminal=True, no_color=not is_colored, highlight=False
+        )
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=BAR_WIDTH),
+            TextColumn("{task.completed:,}/{task.total:,}"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task(words, total=1)
+
+    def __enter__(self) -> "CountBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._bar.stop()
+
+    def show(self, done: int, of: int) -> None:
+        """Moves the bar."""
+        self._bar.update(self._task, total=of, completed=done)
+
+
+def event_line(event: Job | IncidentEvent | DiagnosisEvent) -> str:
+    """A change of state, an incident or a diagnosis as a line: time, word, sentence."""
     if isinstance(event, Job):
         sentence = event.message or words_of(event.reason)
         return f"{clock(event.update_time)} {event.state:<10} {sentence}"
+    if isinstance(event, DiagnosisEvent):
+        return f"{clock(event.time)} {diagnosis_words(event)}"
     return f"{clock(event.time)} {event.reason:<10} {event.message}"
+
+
+def diagnosis_words(diagnosis: Diagnosis) -> str:
+    """A diagnosis on one line: code, step, layers, what was seen and what to try."""
+    layers = diagnosis.layers
+    paths = [path.removeprefix("model.") for path in layers[:SHOWN_LAYERS]]
+    others = len(layers) - len(paths)
+    where = ", ".join([*paths, *([f"{others} more"] if others else [])])
+    place = f"step {count(diagnosis.step)}{f', {where}' if where else ''}"
+    return f"{diagnosis.code:<10} {place}: {diagnosis.evidence} {diagnosis.advice}"
 
 
 def words_of(reason: Reason) -> str:

@@ -9,6 +9,8 @@ from gradloom.service.errors import TimedOut, Unavailable
 from gradloom.service.jobs.job import (
     Checkpoint,
     CheckpointWritten,
+    Diagnosed,
+    Diagnosis,
     IncidentHappened,
     Job,
     Progress,
@@ -46,8 +48,16 @@ class IncidentEvent(IncidentHappened):
     time: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosisEvent(Diagnosis):
+    """Something is found wrong with the training."""
+
+    revision: int
+    time: datetime
+
+
 # A change of state comes as the job it led to. Every event has a revision to resume after.
-Event = Job | ProgressEvent | CheckpointEvent | IncidentEvent
+Event = Job | ProgressEvent | CheckpointEvent | IncidentEvent | DiagnosisEvent
 
 Responses = Iterator[jobs_pb2.WatchJobResponse]
 
@@ -61,6 +71,8 @@ def event_of(recorded: Recorded) -> Event:
             return CheckpointEvent(**_values(checkpoint), **_place(recorded))
         case IncidentHappened() as incident:
             return IncidentEvent(**_values(incident), **_place(recorded))
+        case Diagnosed(diagnosis):
+            return DiagnosisEvent(**_values(diagnosis), **_place(recorded))
         case _:
             if recorded.job is None:
                 raise ValueError(f"Event {recorded.revision} changes the state and has no job")
@@ -106,7 +118,7 @@ def pause_after(failures: int, drawn: float) -> float:
 
 
 # Values are of many types: the dataclasses they end in are checked.
-def _values(record: Progress | Checkpoint | IncidentHappened) -> dict[str, Any]:
+def _values(record: Progress | Checkpoint | IncidentHappened | Diagnosis) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 

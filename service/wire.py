@@ -14,6 +14,8 @@ from gradloom.service.errors import InvalidRequest, InvalidSpec, SpecFault
 from gradloom.service.jobs.job import (
     Checkpoint,
     CheckpointWritten,
+    Diagnosed,
+    Diagnosis,
     Event,
     IncidentHappened,
     Job,
@@ -68,7 +70,9 @@ def model_sketch(message: specs_pb2.ModelSpec) -> Model:
 
 def _sketched(layers: Iterable[Layer | None]) -> tuple[Layer, ...]:
     return tuple(
-        Residual(_sketched(layer.layers)) if isinstance(layer, Residual) else layer or Relu()
+        Residual(_sketched(layer.layers), _sketched(layer.shortcut))
+        if isinstance(layer, Residual)
+        else layer or Relu()
         for layer in layers
     )
 
@@ -121,6 +125,8 @@ def event_to_wire(recorded: Recorded) -> jobs_pb2.WatchJobResponse:
             written(message.checkpoint, checkpoint)
         case IncidentHappened() as incident:
             written(message.incident, incident)
+        case Diagnosed(diagnosis):
+            written(message.diagnosis, diagnosis)
     return message
 
 
@@ -192,4 +198,5 @@ _EVENTS: dict[str, Callable[[Message], Event]] = {
     "progress": lambda message: Progressed(_read(Progress, message)),
     "checkpoint": lambda message: CheckpointWritten(_read(Checkpoint, message)),
     "incident": lambda message: _read(IncidentHappened, message),
+    "diagnosis": lambda message: Diagnosed(_read(Diagnosis, message)),
 }

@@ -49,6 +49,16 @@ def countdown(value: float) -> str:
     return f"{minutes}:{rest:02}"
 
 
+def amount(value: int) -> str:
+    """A large number in thousands, millions, and so on: 940, 1.25 M."""
+    whole = float(value)
+    for unit in ("", " k", " M", " G", " T"):
+        if whole < 1000:
+            return f"{whole:.3g}{unit}"
+        whole /= 1000
+    return f"{whole:,.3g} P"
+
+
 def size(value: int) -> str:
     """Bytes in the unit that suits: 3.2 MB."""
     amount = float(value)

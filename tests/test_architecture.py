@@ -86,10 +86,15 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.worker.engine.kernels.lanes",
     ),
     "numpy": ("gradloom.worker",),
+    "onnx": (
+        "gradloom.worker.interchange.onnx_file",
+        "gradloom.worker.interchange.onnx_rules",
+        "gradloom.worker.interchange.onnx_writer",
+    ),
     "prometheus_client": ("gradloom.service.metrics", "gradloom.service.series"),
     "ray": ("gradloom.service.fleet.ray_group", "gradloom.worker.actor"),
     "rich": ("gradloom.service.terminal",),
-    "safetensors": ("gradloom.worker.state",),
+    "safetensors": ("gradloom.worker.interchange.saved", "gradloom.worker.state"),
     "sqlalchemy": (
         "gradloom.service.jobs.rows",
         "gradloom.service.jobs.sql_store",
@@ -118,6 +123,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
 PURE = (
     "gradloom.service.jobs.states",
     "gradloom.service.training.coordinator",
+    "gradloom.service.training.diagnoses",
     "gradloom.service.training.events",
     "gradloom.service.training.policies",
     "gradloom.service.training.scheduler",
@@ -276,9 +282,12 @@ LIGHT = [
     [
         (["gradloom"], {"ray", "numpy", "grpc", "google.protobuf", "click", "yaml"}),
         (["gradloom.service.client"], {"ray", "numpy", "sqlalchemy", "starlette", "click"}),
-        (LIGHT, {"ray", "numpy", "sqlalchemy", "starlette", "prometheus_client", "structlog"}),
+        (
+            LIGHT,
+            {"ray", "numpy", "onnx", "sqlalchemy", "starlette", "prometheus_client", "structlog"},
+        ),
         (["gradloom.service.server"], {"ray"}),
-        (["gradloom.worker.process"], {"ray", "grpc", "google.protobuf", "sqlalchemy"}),
+        (["gradloom.worker.process"], {"ray", "onnx", "grpc", "google.protobuf", "sqlalchemy"}),
         (inside("gradloom.worker.engine"), {"ray", "grpc", "google.protobuf"}),
     ],
     ids=["public face", "client", "command line", "service", "worker", "engine"],

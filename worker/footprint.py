@@ -8,7 +8,7 @@ from gradloom.worker.engine.arrays import size
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.layout import row_bytes
 from gradloom.worker.engine.optimizers import slots
-from gradloom.worker.engine.spec import UpdateRule
+from gradloom.worker.engine.spec import Optimizer
 
 # An interpreter with NumPy and ours loaded.
 PROCESS_BYTES = 100_000_000
@@ -31,26 +31,27 @@ class Footprint:
 
 
 def footprint(
-    graph: Graph, rule: UpdateRule, summary: Summary, *, batch_size: int, shards: int
+    graph: Graph, optimizer: Optimizer, summary: Summary, *, batch_size: int, shards: int
 ) -> Footprint:
     """An estimate, to the order of a quarter, for a worker that computes all shards."""
     return Footprint(
         process=PROCESS_BYTES,
         data=(summary.rows + summary.test_rows) * _row_numbers(summary) * _FLOAT_BYTES,
-        state=graph.vector_size * _FLOAT_BYTES * _state_vectors(rule, shards),
+        state=graph.vector_size * _FLOAT_BYTES * _state_vectors(optimizer, shards),
         activations=row_bytes(graph)
         * most_rows(batch_size, shards, max(summary.validation_rows, summary.test_rows)),
     )
 
 
-def _state_vectors(rule: UpdateRule, shards: int) -> int:
+def _state_vectors(optimizer: Optimizer, shards: int) -> int:
     """Vectors as long as the parameters.
 
-    Parameters and slots twice, those of the plan and its gradient, a gradient for each level of
-    the tree.
+    Parameters, slots and average twice, those of the plan and its gradient, a gradient for each
+    level of the tree.
     """
-    return 2 * (1 + len(slots(rule))) + 2 + shards.bit_length()
+    averages = 0 if optimizer.average is None else 1
+    return 2 * (1 + len(slots(optimizer.kind)) + averages) + 2 + shards.bit_length()
 
 
 def _row_numbers(summary: Summary) -> int:
-    return size(summary.input_shape) + size(summary.target_shape)
+    return sum(map(size, summary.input_shapes)) + size(summary.target_shape)

@@ -14,14 +14,18 @@ from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.spec import Learning
 
 _LENGTH = struct.Struct("<I")
-_HEADER_LIMIT = 1 << 20
+# A look at ten thousand layers fits in it.
+_HEADER_LIMIT = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """All a worker needs to compute any shard of a job.
 
-    shards is the number of virtual shards of a batch, roots the folders data may be read from.
+    batch_size are the rows of an update, shards the virtual shards of it, roots the folders data
+    may be read from. All learning rates are multiplied by rate_factor. Layers are looked at every
+    health_interval steps, never where it is 0. initial_weights_sha256 is set where the model
+    begins from a file.
     """
 
     learning: Learning
@@ -30,6 +34,9 @@ class Task:
     roots: tuple[str, ...]
     batch_size: int
     shards: int
+    rate_factor: float = 1.0
+    health_interval: int = 0
+    initial_weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,12 @@ class Snapshot:
     metadata: tuple[tuple[str, str], ...] = ()
 
 
-Work = Compute | Evaluate | Snapshot
+@dataclass(frozen=True, slots=True)
+class Locate:
+    """Where the step stood at, which was skipped, first came to a number that is not finite."""
+
+
+Work = Compute | Evaluate | Snapshot | Locate
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,8 @@ class Order:
     """Stand at a step, then do a piece of work and answer under the round's number.
 
     state, where given, is a snapshot to begin from. roots are the answers to the Compute orders
-    that lead from step - 1 to step; a worker that already stands at step ignores them.
+    that lead from step - 1 to step; a worker that already stands at step ignores them. measured
+    are the newest validation losses with their steps.
     """
 
     round: int
@@ -80,6 +93,7 @@ class Order:
     work: Work
     state: bytes | None = None
     roots: tuple[bytes, ...] = ()
+    measured: tuple[tuple[int, float], ...] = ()
 
 
 class AnswerKind(StrEnum):

@@ -3,23 +3,27 @@
 import os
 import platform
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256
+from gradloom.worker.assembly import asked_of, data_sha256, joins_inputs
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
+from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.profile import profile_of
 from gradloom.worker.engine.selftest import self_test
 from gradloom.worker.exchange.star import packed, unpacked
+from gradloom.worker.initial_weights import WeightsError, load_weights
 from gradloom.worker.messages import (
     Answer,
     AnswerKind,
     Compute,
     Content,
     Evaluate,
+    Locate,
     Order,
     Snapshot,
     Task,
@@ -28,6 +32,7 @@ from gradloom.worker.messages import (
     encode,
 )
 from gradloom.worker.replica import Replica
+from gradloom.worker.state import Vector
 
 
 class DataChanged(Exception):
@@ -39,6 +44,7 @@ class DataChanged(Exception):
 _REASONS: dict[type[Exception], str] = {
     DataChanged: "DATA_CHANGED",
     DataError: "DATA_UNREADABLE",
+    WeightsError: "DATA_UNREADABLE",
 }
 
 
@@ -59,7 +65,8 @@ class Server:
 
     def _begin(self, task: Task, state: bytes | None) -> Answer:
         """Loads the data and stands at the state's step, or at the beginning."""
-        self._replica = Replica(task, _data(task))
+        begin = _initial_weights(task) if state is None else lambda _: None
+        self._replica = Replica(task, _data(task), begin=begin)
         if state is not None:
             self._replica.state.restore(state)
         facts = {
@@ -67,6 +74,7 @@ class Server:
             "pid": os.getpid(),
             "profile": profile_of(os.environ),
             "selftest_sha256": _selftest_sha256(),
+            "baseline": self._replica.baseline,
         }
         return Answer(AnswerKind.READY, 0, facts)
 
@@ -84,10 +92,12 @@ class Server:
         if order.state is not None:
             replica.state.restore(order.state)
         commit = None
+        replica.heed(order.measured)
         if replica.state.step == order.step - 1:
             answers = [decode(root) for root in order.roots]
             parts = [unpacked(answer.facts.get("roots"), answer.body) for answer in answers]
             commit = asdict(replica.advance(parts))
+            replica.heed(order.measured)
         if replica.state.step != order.step:
             raise RuntimeError(f"stands at step {replica.state.step}, not {order.step}")
         return commit
@@ -102,16 +112,39 @@ def _selftest_sha256() -> str:
 def _data(task: Task) -> Prepared:
     """The job's data. Raises DataError, or DataChanged where it is other than it was."""
     learning = task.learning
-    roots = Roots(tuple(Path(root) for root in task.roots))
-    kind = TARGET_KINDS[type(learning.loss)]
-    data = prepare(task.data, roots, seed=learning.seed, kind=kind)
+    asked = asked_of(learning.loss)
+    joined = joins_inputs(learning.model)
+    data = prepare(task.data, _roots(task), seed=learning.seed, kind=asked, joined=joined)
     found = data_sha256(data.summary)
     if found != task.data_sha256:
-        raise DataChanged(
-            f"The data's SHA-256 is {found[:12]}, it was {task.data_sha256[:12]} when the job was "
-            "made: put the old files back, or submit the job anew."
-        )
+        raise _changed("data's", found, task.data_sha256)
     return data
+
+
+def _initial_weights(task: Task) -> Callable[[Graph], Vector | None]:
+    """The weights of the job's file, once there is a graph to arrange them for."""
+
+    def begin(graph: Graph) -> Vector | None:
+        weights = task.learning.model.initial_weights
+        if weights is None:
+            return None
+        loaded = load_weights(graph, weights, _roots(task))
+        if loaded.sha256 != task.initial_weights_sha256:
+            raise _changed("initial weights'", loaded.sha256, task.initial_weights_sha256)
+        return loaded.vector
+
+    return begin
+
+
+def _roots(task: Task) -> Roots:
+    return Roots(tuple(Path(root) for root in task.roots))
+
+
+def _changed(whose: str, found: str, before: str) -> DataChanged:
+    return DataChanged(
+        f"The {whose} SHA-256 is {found[:12]}, it was {before[:12]} when the job was "
+        "made: put the old files back, or submit the job anew."
+    )
 
 
 def _done(replica: Replica, work: Work) -> tuple[dict[str, object], bytes]:
@@ -123,6 +156,8 @@ def _done(replica: Replica, work: Work) -> tuple[dict[str, object], bytes]:
             return _evaluate(replica, work)
         case Snapshot():
             return _snapshot(replica, work)
+        case Locate():
+            return _locate(replica)
 
 
 def _compute(replica: Replica, work: Compute) -> tuple[dict[str, object], bytes]:
@@ -135,10 +170,15 @@ def _evaluate(replica: Replica, work: Evaluate) -> tuple[dict[str, object], byte
     return {"statistics": [(n.level, n.place, values) for n, values in nodes.items()]}, b""
 
 
+def _locate(replica: Replica) -> tuple[dict[str, object], bytes]:
+    found = replica.locate()
+    return {"location": asdict(found) if found else None}, b""
+
+
 def _snapshot(replica: Replica, work: Snapshot) -> tuple[dict[str, object], bytes]:
     metadata = dict(work.metadata)
     if work.content is Content.STATE:
-        return {}, replica.state.snapshot(metadata)
+        return {"is_finite": replica.state.is_finite}, replica.state.snapshot(metadata)
     return {"weights_sha256": replica.state.weights_sha256()}, replica.state.model(metadata)
 
 

@@ -8,19 +8,20 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256
+from gradloom.worker.assembly import TARGET_KINDS, data_sha256, joins_inputs
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import prepare
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.arrays import Array, Shape, size
 from gradloom.worker.engine.kernels.compiler import compilations
+from gradloom.worker.engine.kernels.operations import FUSIONS
 from gradloom.worker.engine.spec import (
     Adam,
     Dense,
@@ -29,11 +30,20 @@ from gradloom.worker.engine.spec import (
     Learning,
     Loss,
     Model,
+    ModelNode,
     Optimizer,
+    Residual,
     SoftmaxCrossEntropy,
     Target,
+    WeightAverage,
 )
-from gradloom.worker.engine.specimens import LOSS_SPECIMENS, OPTIMIZER_SPECIMENS, SPECIMENS, VECTOR
+from gradloom.worker.engine.specimens import (
+    LOSS_SPECIMENS,
+    OF_SEVERAL,
+    OPTIMIZER_SPECIMENS,
+    SPECIMENS,
+    VECTOR,
+)
 from gradloom.worker.messages import (
     AnswerKind,
     Compute,
@@ -49,6 +59,8 @@ from gradloom.worker.server import Server
 
 _ROWS, _BATCH, _SHARDS = 16, 8, 2
 _CLASSES = 3
+_END = (Flatten(), Dense(_CLASSES))
+_INPUTS = "inputs"
 _LABELS = Target("labels", classes=_CLASSES)
 _CROSS_ENTROPY = SoftmaxCrossEntropy()
 _ADAM = Optimizer(Adam(0.01))
@@ -63,7 +75,7 @@ class Trial:
     """A small job: rows of a shape, tokens where they are whole numbers, and what learns them."""
 
     name: str
-    layers: tuple[Layer, ...]
+    model: Model
     shape: Shape = VECTOR
     tokens: int = 0
     loss: Loss = _CROSS_ENTROPY
@@ -72,34 +84,60 @@ class Trial:
 
 
 def trials() -> Iterator[Trial]:
-    """Small jobs with every layer on every shape it takes, every loss and every optimiser."""
+    """Small jobs with every layer on every shape it takes, fused too, every loss and optimiser."""
     yield from _of_layers()
+    yield from _of_fusions()
     yield from _of_losses()
     yield from _of_optimizers()
 
 
 def _of_layers() -> Iterator[Trial]:
-    end = (Flatten(), Dense(_CLASSES))
     for word, specimen in SPECIMENS.items():
         for layer, shape in product(specimen.layers, specimen.shapes):
             # What stands first has the layer compute the gradient of its input too.
             first = () if specimen.tokens else (Dense(shape[-1]),)
-            yield Trial(word, (*first, layer, *end), shape, specimen.tokens)
+            yield Trial(word, Model((*first, layer, *_END)), shape, specimen.tokens)
+    for word, layer in OF_SEVERAL.items():
+        nodes = (
+            ModelNode("first", (_INPUTS,), (Dense(VECTOR[-1]),)),
+            ModelNode("last", ("first", _INPUTS), (layer, *_END)),
+        )
+        yield Trial(word, Model(nodes=nodes, outputs=("last",)))
+
+
+def _of_fusions() -> Iterator[Trial]:
+    """The chains that one kernel computes, with every variant of the layers after the first."""
+    for chain, name in FUSIONS.items():
+        first = SPECIMENS[chain[0]]
+        others = [SPECIMENS[word].layers for word in chain[1:] if word != "add"]
+        for shape in first.shapes:
+            for layers in product(first.layers[:1], *others):
+                model = Model((Dense(shape[-1]), *_chained(chain, layers), *_END))
+                yield Trial(name, model, shape)
+
+
+def _chained(chain: tuple[str, ...], layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """The layers of a chain; an add closes a residual around those before it."""
+    found: tuple[Layer, ...] = ()
+    waiting = iter(layers)
+    for word in chain:
+        found = (Residual(found),) if word == "add" else (*found, next(waiting))
+    return found
 
 
 def _of_losses() -> Iterator[Trial]:
     for word, specimens in LOSS_SPECIMENS.items():
         for each in specimens:
-            layers = (Dense(each.outputs[-1]),)
+            model = Model((Dense(each.outputs[-1]),))
             shape = (*each.outputs[:-1], *VECTOR)
-            yield Trial(word, layers, shape, loss=each.loss, target=each.target)
+            yield Trial(word, model, shape, loss=each.loss, target=each.target)
 
 
 def _of_optimizers() -> Iterator[Trial]:
     for word, kinds in OPTIMIZER_SPECIMENS.items():
         for kind in kinds:
-            optimizer = Optimizer(kind, clip_norm=1.0, clip_value=1.0)
-            yield Trial(word, (Dense(_CLASSES),), optimizer=optimizer)
+            optimizer = Optimizer(kind, clip_norm=1.0, clip_value=1.0, average=WeightAverage())
+            yield Trial(word, Model((Dense(_CLASSES),)), optimizer=optimizer)
 
 
 def train(trial: Trial, folder: Path) -> None:
@@ -121,13 +159,13 @@ def _answered(trial: Trial, encoded: bytes) -> bytes:
 
 def _task(trial: Trial, folder: Path) -> Task:
     spec = DataSpec(
-        target="target", path="rows.npz", inputs=("inputs",), validation_fraction=1 / _ROWS
+        target="target", path="rows.npz", inputs=(_INPUTS,), validation_fraction=1 / _ROWS
     )
     inputs, target = _rows(trial)
     np.savez(folder / "rows.npz", inputs=inputs, target=target)
     kind = TARGET_KINDS[type(trial.loss)]
-    data = prepare(spec, Roots((folder,)), seed=0, kind=kind)
-    learning = Learning(Model(trial.layers), trial.loss, trial.optimizer, steps=2)
+    data = prepare(spec, Roots((folder,)), seed=0, kind=kind, joined=joins_inputs(trial.model))
+    learning = Learning(trial.model, trial.loss, trial.optimizer, steps=2)
     return Task(learning, spec, data_sha256(data.summary), (str(folder),), _BATCH, _SHARDS)
 
 

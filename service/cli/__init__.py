@@ -13,17 +13,26 @@ from gradloom.service.cli.complaint import document_of, sentence_of
 from gradloom.service.cli.exits import Exit, epilog, exit_of_error
 from gradloom.service.errors import GradloomError, InvalidRequest, ServiceBug, SpecFault
 
-# Name, where it is (as the function "name"_command), and what it does. A module is imported when
+# Name, where it is (as the function name_command), and what it does. A module is imported when
 # its command is called, so that --help stays quick.
 COMMANDS = {
     "run": ("gradloom.service.cli.run", "Train a job on this machine and keep the model."),
     "serve": ("gradloom.service.cli.serve", "Start a service."),
     "validate": ("gradloom.service.cli.validate", "Say what is wrong with a job file."),
+    "check-gradients": (
+        "gradloom.service.cli.check_gradients",
+        "Compare the gradients of a job's model with differences.",
+    ),
+    "describe-model": (
+        "gradloom.service.cli.describe_model",
+        "Show the model of a job file layer by layer.",
+    ),
     "submit": ("gradloom.service.cli.jobs", "Hand a job to a service."),
     "list": ("gradloom.service.cli.jobs", "Show all jobs, newest first."),
     "describe": ("gradloom.service.cli.jobs", "Show everything about a job."),
     "watch": ("gradloom.service.cli.jobs", "Follow a job to its end."),
     "cancel": ("gradloom.service.cli.jobs", "Ask a job to end."),
+    "export": ("gradloom.service.cli.export", "Write a model for PyTorch or as ONNX."),
     "warmup": ("gradloom.service.cli.warmup", "Compile all kernels ahead of the first job."),
     "version": ("gradloom.service.cli.version", "Show what is installed."),
 }
@@ -53,7 +62,7 @@ class CommandLine(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(

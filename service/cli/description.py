@@ -5,7 +5,7 @@ from datetime import datetime
 
 from gradloom.service.job_file import write_job_file
 from gradloom.service.jobs.job import Job, Metric, Plan, Progress, Queue, Receipt
-from gradloom.service.terminal import table, words_of
+from gradloom.service.terminal import diagnosis_words, table, words_of
 from gradloom.service.wire import spec_to_wire
 from gradloom.service.wording import clock, count, measure, percent, plural, size, span
 
@@ -19,6 +19,7 @@ def description(job: Job, now: datetime) -> str:
         _named(_facts(job, now)),
         _titled("Layers", layer_lines(job.plan) if job.plan else ()),
         _titled("Workers", _workers(job)),
+        _titled("Diagnoses", map(diagnosis_words, job.diagnoses)),
         _titled("History", _history(job)),
         _titled("Spec", write_job_file(spec_to_wire(job.spec)).splitlines()),
     )

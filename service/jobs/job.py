@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 
 from gradloom.service.errors import WrongState
 from gradloom.service.jobs.spec import JobSpec
 from gradloom.service.jobs.states import TRANSITIONS, Reason, State
+
+# A job keeps the newest; all of them are in its history.
+MOST_DIAGNOSES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,8 @@ class Receipt:
     selftest_sha256: str = ""
     weights_sha256: str = ""
     model_path: str = ""
+    roll_backs: int = 0
+    initial_weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,33 @@ class Checkpoint:
     step: int
     size_bytes: int
     sha256: str
+
+
+class DiagnosisCode(StrEnum):
+    """What may be wrong with a training (see jobs.proto)."""
+
+    VANISHING = "VANISHING"
+    EXPLODING = "EXPLODING"
+    DEAD_UNITS = "DEAD_UNITS"
+    SATURATED = "SATURATED"
+    SYMMETRY = "SYMMETRY"
+    NON_FINITE = "NON_FINITE"
+    NOT_LEARNING = "NOT_LEARNING"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Something wrong with a training that goes on.
+
+    layers are paths in the spec, the worst first; none where it is the whole model. evidence is a
+    sentence with numbers, advice one that says what to try.
+    """
+
+    code: DiagnosisCode
+    layers: tuple[str, ...]
+    evidence: str
+    advice: str
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +198,14 @@ class IncidentHappened:
     step: int = 0
 
 
-Event = StateChanged | Progressed | CheckpointWritten | IncidentHappened
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """Something is found wrong with the training, for the first time, again, or worse."""
+
+    diagnosis: Diagnosis
+
+
+Event = StateChanged | Progressed | CheckpointWritten | IncidentHappened | Diagnosed
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +241,7 @@ class Job:
     best: Metric | None = None
     plan: Plan | None = None
     receipt: Receipt = Receipt()
+    diagnoses: tuple[Diagnosis, ...] = ()
     start_time: datetime | None = None
     end_time: datetime | None = None
 
@@ -226,6 +267,8 @@ def apply(job: Job, event: Event, time: datetime) -> Job:
             return _moved(job, event, time)
         case Progressed(progress):
             return _progressed(job, progress)
+        case Diagnosed(diagnosis):
+            return replace(job, diagnoses=(*job.diagnoses, diagnosis)[-MOST_DIAGNOSES:])
         case _:
             return job
 

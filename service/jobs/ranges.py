@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gradloom.service.errors import SpecFault
 from gradloom.service.jobs import limits
-from gradloom.service.jobs.spec import Checkpoints, Resources, Training
+from gradloom.service.jobs.spec import Checkpoints, HealthSpec, Resources, Training
 from gradloom.worker.data.batches import default_shards, steps_per_epoch
 
 
@@ -25,13 +25,17 @@ class Length:
 
 def length_of(training: Training, training_rows: int) -> Length:
     """Shards and steps, with what was left out filled in."""
-    an_epoch = steps_per_epoch(training_rows, training.batch_size)
+    an_epoch = steps_per_epoch(training_rows, training.update_rows)
     steps = training.steps or training.epochs * an_epoch
     return Length(shards_of(training), steps, an_epoch)
 
 
 def shards_of(training: Training) -> int:
-    """The virtual shards of a batch, the default where none are given."""
+    """The virtual shards of an update: those of its batches, the default where none are given."""
+    return training.accumulation_steps * _batch_shards(training)
+
+
+def _batch_shards(training: Training) -> int:
     return training.shards or default_shards(training.batch_size)
 
 
@@ -46,7 +50,11 @@ def training_faults(training: Training, training_rows: int | None) -> Iterator[S
     yield from _duration_faults(training)
     yield from _batch_faults(training, training_rows)
     yield from _shard_faults(training)
-    if training_rows and training.batch_size > 0 and 0 < training.epochs <= limits.LENGTH:
+    yield from _accumulation_faults(training, training_rows)
+    if not 0 < training.roll_back_factor <= 1:
+        sentence = f"roll_back_factor is {training.roll_back_factor:g}: {_FACTOR}."
+        yield SpecFault("training.roll_back_factor", sentence)
+    if training_rows and training.update_rows > 0 and 0 < training.epochs <= limits.LENGTH:
         yield from _total_faults(training, training_rows)
 
 
@@ -55,7 +63,7 @@ def resources_faults(resources: Resources, training: Training | None) -> Iterato
     if resources.workers < 1:
         sentence = f"workers is {resources.workers}: give at least 1."
         yield SpecFault("resources.workers", sentence)
-    elif training and training.batch_size > 0 and resources.workers > shards_of(training) > 0:
+    elif training and training.update_rows > 0 and resources.workers > shards_of(training) > 0:
         yield SpecFault("resources.workers", _too_many_workers(resources.workers, training))
     if resources.max_failures < 0:
         sentence = f"max_failures is {resources.max_failures}: give 0 or more."
@@ -72,6 +80,13 @@ def checkpoints_faults(checkpoints: Checkpoints) -> Iterator[SpecFault]:
     if checkpoints.keep_last < 1:
         sentence = f"keep_last is {checkpoints.keep_last}: at least one checkpoint must stay."
         yield SpecFault("checkpoints.keep_last", sentence)
+
+
+def health_faults(health: HealthSpec) -> Iterator[SpecFault]:
+    """What is wrong with health."""
+    if not 0 <= health.interval <= limits.LENGTH:
+        sentence = f"interval is {health.interval}: use 1 to {limits.LENGTH:,}, or 0 for never."
+        yield SpecFault("health.interval", sentence)
 
 
 def _duration_faults(training: Training) -> Iterator[SpecFault]:
@@ -109,8 +124,31 @@ def _shard_faults(training: Training) -> Iterator[SpecFault]:
         yield SpecFault("training.shards", sentence)
 
 
+def _accumulation_faults(training: Training, training_rows: int | None) -> Iterator[SpecFault]:
+    field, batches, rows = "training.accumulation_steps", training.accumulation_steps, training_rows
+    if batches < 1:
+        yield SpecFault(field, f"accumulation_steps is {batches}: give at least 1.")
+    elif batches == 1 or training.batch_size < 1:
+        return
+    elif rows is not None and training.batch_size <= rows < training.update_rows:
+        sentence = (
+            f"{batches} batches of {training.batch_size} are {training.update_rows} rows, there "
+            f"are only {rows} training rows: accumulate at most {rows // training.batch_size}."
+        )
+        yield SpecFault(field, sentence)
+    elif shards_of(training) > limits.SHARDS >= training.shards:
+        sentence = (
+            f"{batches} batches of {_batch_shards(training)} shards are {shards_of(training)} "
+            f"shards, {limits.SHARDS:,} are allowed: lower training.shards or accumulate less."
+        )
+        yield SpecFault(field, sentence)
+
+
+_FACTOR = "it multiplies the rate, more than 0 and at most 1"
+
+
 def _total_faults(training: Training, training_rows: int) -> Iterator[SpecFault]:
-    steps = training.epochs * steps_per_epoch(training_rows, training.batch_size)
+    steps = training.epochs * steps_per_epoch(training_rows, training.update_rows)
     if steps > limits.LENGTH:
         sentence = f"{training.epochs:,} epochs are {steps:,} steps, {limits.LENGTH:,} are allowed."
         yield SpecFault("training.epochs", sentence)

@@ -1,19 +1,39 @@
 """A training job as frozen data: what protos/gradloom/v1/specs.proto says, with its defaults."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.spec import ConstantSchedule, Loss, Model, Optimizer, Schedule
 
 
+class OnNonFinite(StrEnum):
+    """What becomes of a job when the loss or the gradient of a step is not finite."""
+
+    FAIL = "fail"
+    SKIP_STEP = "skip_step"
+    ROLL_BACK = "roll_back"
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Batch size, length (epochs or steps, the other 0) and virtual shards (0: the default)."""
+    """Batch size, length (epochs or steps, the other 0) and virtual shards (0: the default).
+
+    shards are those of one of the accumulation_steps batches that make an update.
+    """
 
     batch_size: int
     epochs: int = 0
     steps: int = 0
     shards: int = 0
+    accumulation_steps: int = 1
+    on_non_finite: OnNonFinite = OnNonFinite.FAIL
+    roll_back_factor: float = 0.5
+
+    @property
+    def update_rows(self) -> int:
+        """Rows of an update."""
+        return self.batch_size * self.accumulation_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +53,15 @@ class Checkpoints:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthSpec:
+    """Steps between two looks at the layers, 0 for none."""
+
+    interval: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
-    """A training job; resources and checkpoints never change its result."""
+    """A training job; resources, checkpoints and health never change its result."""
 
     name: str
     data: DataSpec
@@ -46,3 +73,4 @@ class JobSpec:
     schedule: Schedule = field(default_factory=ConstantSchedule)
     resources: Resources = field(default_factory=Resources)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    health: HealthSpec = field(default_factory=HealthSpec)

@@ -55,6 +55,8 @@ class Reason(StrEnum):
     INTERNAL_FAULT = "INTERNAL_FAULT"
     STATE_UNREADABLE = "STATE_UNREADABLE"
     ENGINE_CHANGED = "ENGINE_CHANGED"
+    STEP_SKIPPED = "STEP_SKIPPED"
+    ROLLED_BACK = "ROLLED_BACK"
 
 
 # A job that stops can only move to a more severe state: pausing < cancelling < failed.

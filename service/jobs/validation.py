@@ -16,35 +16,47 @@ from gradloom.service.jobs.job import Plan, PlanLayer, Receipt
 from gradloom.service.jobs.naming import name_faults
 from gradloom.service.jobs.ranges import (
     checkpoints_faults,
+    health_faults,
     length_of,
     resources_faults,
     seed_faults,
     shards_of,
     training_faults,
 )
-from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
+from gradloom.service.jobs.spec import Checkpoints, HealthSpec, JobSpec, Resources, Training
 from gradloom.service.wire import model_sketch, spec_parts, spec_to_wire
 from gradloom.v1 import specs_pb2
-from gradloom.worker.assembly import TARGET_KINDS, data_sha256, target_of
+from gradloom.worker.assembly import (
+    asked_of,
+    data_sha256,
+    inputs_of,
+    joins_inputs,
+    target_of,
+    token_faults,
+)
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
-from gradloom.worker.data.preparation import Summary, inspect
+from gradloom.worker.data.preparation import Asked, Summary, inspect
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.data.target import TargetKind
 from gradloom.worker.data.wording import size
-from gradloom.worker.engine.check import check_model, check_optimizer, check_schedule
+from gradloom.worker.engine.check import check_model, check_optimizer, check_parts, check_schedule
 from gradloom.worker.engine.graph import Graph, ModelError, build_graph
 from gradloom.worker.engine.optimizers import slots
 from gradloom.worker.engine.profile import BITS_VERSION
 from gradloom.worker.engine.spec import (
     Fault,
+    InitialWeights,
+    Joint,
     Loss,
     MeanSquaredError,
     Model,
     Optimizer,
+    ReduceOnPlateauSchedule,
     Schedule,
 )
 from gradloom.worker.footprint import Footprint, footprint
+from gradloom.worker.initial_weights import WeightsError, load_weights
 
 # More steps than any warm-up has, for where the training's length is not known.
 _ENDLESS = 2**31
@@ -59,14 +71,23 @@ class Checked:
 
     spec: JobSpec
     plan: Plan
+    graph: Graph
+    footprint: Footprint
     data_sha256: str
     spec_sha256: str
+    initial_weights_sha256: str = ""
     warnings: tuple[SpecFault, ...] = ()
 
     @property
     def receipt(self) -> Receipt:
         """What the result will depend on, as far as it is known before training."""
-        return Receipt(self.data_sha256, self.spec_sha256, version("gradloom"), BITS_VERSION)
+        return Receipt(
+            data_sha256=self.data_sha256,
+            spec_sha256=self.spec_sha256,
+            gradloom_version=version("gradloom"),
+            bits_version=BITS_VERSION,
+            initial_weights_sha256=self.initial_weights_sha256,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +104,7 @@ class Draft:
     schedule: Schedule | None = None
     resources: Resources | None = None
     checkpoints: Checkpoints | None = None
+    health: HealthSpec | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +115,7 @@ class Findings:
     summary: Summary | None = None
     graph: Graph | None = None
     footprint: Footprint | None = None
+    initial_weights_sha256: str = ""
 
     def add(self, faults: Iterable[Fault | SpecFault]) -> None:
         """Notes faults, each once."""
@@ -120,20 +143,31 @@ def validate_message(message: specs_pb2.JobSpec, roots: Roots) -> Checked:
 
 
 def spec_sha256(spec: JobSpec) -> str:
-    """Hash of all in a spec that decides the weights, beside the data's bytes and our arithmetic.
+    """Hash of all in a spec that decides the weights, beside files' bytes and our arithmetic.
 
-    Left out: name, resources, checkpoints, test rows, where files lie. Defaults are filled in.
+    Left out: name, resources, checkpoints, health, test rows, where files lie. Defaults are filled
+    in.
     """
     deciding = replace(
         spec,
         name="",
         data=replace(spec.data, path="", files=_names(spec.data), test=None),
-        training=replace(spec.training, shards=shards_of(spec.training)),
+        model=replace(
+            spec.model, initial_weights=spec.model.initial_weights and InitialWeights("")
+        ),
+        training=_deciding(spec.training),
         resources=Resources(),
         checkpoints=Checkpoints(),
+        health=HealthSpec(),
     )
     canonical = json.dumps(json_form(spec_to_wire(deciding)), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _deciding(training: Training) -> Training:
+    """The training by what it comes to: accumulated batches are one large one."""
+    shards = shards_of(training)
+    return replace(training, batch_size=training.update_rows, shards=shards, accumulation_steps=1)
 
 
 def _names(data: DataSpec) -> tuple[tuple[str, str], ...]:
@@ -147,8 +181,11 @@ def _checked(spec: JobSpec, findings: Findings) -> Checked:
     return Checked(
         spec=spec,
         plan=_plan(spec, summary, graph, memory),
+        graph=graph,
+        footprint=memory,
         data_sha256=data_sha256(summary),
         spec_sha256=spec_sha256(spec),
+        initial_weights_sha256=findings.initial_weights_sha256,
         warnings=tuple(SpecFault(each.field, each.description) for each in summary.warnings),
     )
 
@@ -185,6 +222,7 @@ def _examined(draft: Draft, missing: Iterable[SpecFault], roots: Roots) -> Findi
     findings.add(_plain_faults(draft))
     _look_at_data(findings, draft, roots)
     _look_at_model(findings, draft)
+    _look_at_initial_weights(findings, draft, roots)
     _look_at_training(findings, draft)
     _look_at_size(findings, draft)
     return findings
@@ -200,6 +238,8 @@ def _plain_faults(draft: Draft) -> Iterator[Fault | SpecFault]:
         yield from check_optimizer(draft.optimizer)
     if draft.checkpoints is not None:
         yield from checkpoints_faults(draft.checkpoints)
+    if draft.health is not None:
+        yield from health_faults(draft.health)
     if draft.resources is not None:
         yield from resources_faults(draft.resources, draft.training)
 
@@ -207,18 +247,36 @@ def _plain_faults(draft: Draft) -> Iterator[Fault | SpecFault]:
 def _look_at_data(findings: Findings, draft: Draft, roots: Roots) -> None:
     if draft.data is None:
         return
-    if not draft.data.target:
-        findings.add([SpecFault("data.target", _NO_TARGET)])
+    faults = tuple(_target_faults(draft.data, draft.loss))
+    findings.add(faults)
+    if faults:
         return
     try:
-        findings.summary = inspect(draft.data, roots, seed=draft.seed or 0, kind=_kind(draft.loss))
+        findings.summary = inspect(
+            draft.data,
+            roots,
+            seed=draft.seed or 0,
+            kind=_asked(draft.loss),
+            joined=draft.model is not None and joins_inputs(draft.model),
+        )
     except DataError as error:
         findings.add(error.faults)
 
 
-def _kind(loss: Loss | None) -> TargetKind:
+def _target_faults(data: DataSpec, loss: Loss | None) -> Iterator[SpecFault]:
+    """That what is to be predicted is named once: by the data, or by the parts of a joint loss."""
+    if not isinstance(loss, Joint):
+        if not data.target:
+            yield SpecFault("data.target", _NO_TARGET)
+        return
+    if data.target:
+        yield SpecFault("data.target", _TARGET_TWICE)
+    yield from (SpecFault(each.field, each.description) for each in check_parts(loss))
+
+
+def _asked(loss: Loss | None) -> Asked:
     """What the loss asks of the target; whatever it is where the loss is not known."""
-    return TARGET_KINDS[type(loss)] if loss else TargetKind.NUMBERS
+    return asked_of(loss) if loss else TargetKind.NUMBERS
 
 
 def _look_at_model(findings: Findings, draft: Draft) -> None:
@@ -231,9 +289,25 @@ def _look_at_model(findings: Findings, draft: Draft) -> None:
     summary = findings.summary
     try:
         findings.graph = build_graph(
-            draft.model, draft.loss, summary.input_shape, target_of(summary)
+            draft.model, draft.loss, inputs_of(draft.model, summary), target_of(summary)
         )
     except ModelError as error:
+        findings.add(error.faults)
+    else:
+        findings.add(token_faults(findings.graph, summary))
+
+
+def _look_at_initial_weights(findings: Findings, draft: Draft, roots: Roots) -> None:
+    """Holds the file to the graph, once there is one."""
+    weights = draft.model.initial_weights if draft.model else None
+    if weights is None or findings.graph is None:
+        return
+    if findings.graph.parameter_count > limits.PARAMETERS:
+        return
+    try:
+        loaded = load_weights(findings.graph, weights, roots)
+        findings.initial_weights_sha256 = loaded.sha256
+    except WeightsError as error:
         findings.add(error.faults)
 
 
@@ -245,6 +319,15 @@ def _look_at_training(findings: Findings, draft: Draft) -> None:
     if draft.schedule is not None:
         sound = None if found else training
         findings.add(check_schedule(draft.schedule, _steps(sound, rows)))
+        findings.add(_plateau_faults(draft.schedule, findings.summary))
+
+
+def _plateau_faults(schedule: Schedule, summary: Summary | None) -> Iterator[SpecFault]:
+    """A schedule that looks at the validation loss where there is none."""
+    needs = isinstance(schedule, ReduceOnPlateauSchedule)
+    if needs and summary is not None and not summary.validation_rows:
+        sentence = "It looks at the validation loss: set data.validation_fraction, such as 0.1."
+        yield SpecFault("schedule.reduce_on_plateau", sentence)
 
 
 def _steps(training: Training | None, rows: int | None) -> int:
@@ -269,9 +352,9 @@ def _look_at_size(findings: Findings, draft: Draft) -> None:
         return
     findings.footprint = footprint(
         graph,
-        optimizer.kind,
+        optimizer,
         summary,
-        batch_size=training.batch_size,
+        batch_size=training.update_rows,
         shards=shards_of(training),
     )
     if findings.footprint.total > limits.WORKER_BYTES:
@@ -280,6 +363,7 @@ def _look_at_size(findings: Findings, draft: Draft) -> None:
 
 
 _NO_TARGET = "target is missing: name the array or column to predict."
+_TARGET_TWICE = "The parts of loss.joint name their targets: leave data.target out."
 
 
 def _too_many_parameters(count: int, optimizer: Optimizer) -> str:

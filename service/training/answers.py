@@ -1,13 +1,14 @@
 """What workers' answers say, read with care: numbers out of JSON, sums in the tree's order."""
 
-import math
 from collections.abc import Iterable, Mapping
 
 from gradloom.service.training.progress import StepReport
+from gradloom.worker.engine.health import Health, LayerHealth, ParameterHealth
 from gradloom.worker.exchange.tree import Node, reduce
 from gradloom.worker.messages import Answer, BadAnswer
 
 Statistics = tuple[float, ...]
+Fields = Mapping[str, object]
 
 
 def step_report(answer: Answer) -> StepReport | None:
@@ -22,12 +23,79 @@ def step_report(answer: Answer) -> StepReport | None:
         gradient_norm=number(commit, "gradient_norm"),
         seconds={"update": number(commit, "seconds")},
         metrics=_numbers(commit, "metrics"),
+        skipped=int(number(commit, "skipped")),
+        health=_health(commit),
     )
 
 
-def is_finite(report: StepReport) -> bool:
-    """Whether neither loss nor gradient is infinite or not a number."""
-    return math.isfinite(report.loss) and math.isfinite(report.gradient_norm)
+def baseline(answer: Answer) -> float | None:
+    """The loss of the best constant answer, as a worker that is ready says; None if none."""
+    return _perhaps(answer.facts, "baseline")
+
+
+def _health(commit: Fields) -> Health | None:
+    fields = commit.get("health")
+    if fields is None:
+        return None
+    if not isinstance(fields, dict):
+        raise BadAnswer("a worker's answer has a health that is no record")
+    layers = tuple(_layer(each) for each in _records(fields, "layers"))
+    return Health(layers, bool(fields.get("is_whole")))
+
+
+def _layer(fields: Fields) -> LayerHealth:
+    return LayerHealth(
+        path=str(fields.get("path")),
+        operation=str(fields.get("operation")),
+        numbers=int(number(fields, "numbers")),
+        units=int(number(fields, "units")),
+        mean=number(fields, "mean"),
+        rms=number(fields, "rms"),
+        non_finite=int(number(fields, "non_finite")),
+        dead=_perhaps(fields, "dead"),
+        saturated=_perhaps(fields, "saturated"),
+        twins=_perhaps(fields, "twins"),
+        parameters=tuple(_parameter(each) for each in _records(fields, "parameters")),
+    )
+
+
+def _parameter(fields: Fields) -> ParameterHealth:
+    return ParameterHealth(
+        name=str(fields.get("name")),
+        size=int(number(fields, "size")),
+        weight_norm=number(fields, "weight_norm"),
+        gradient_norm=number(fields, "gradient_norm"),
+        update_norm=number(fields, "update_norm"),
+        non_finite=int(number(fields, "non_finite")),
+    )
+
+
+def location(answer: Answer) -> str:
+    """Where a step that is not finite was first so, as a sentence. Raises BadAnswer."""
+    found = answer.facts.get("location")
+    if found is None:
+        return "Every shard alone is finite: only their sum or the update is not."
+    if not isinstance(found, dict):
+        raise BadAnswer("a worker's answer has no location")
+    shard, first, last, count = (int(number(found, name)) for name in _WHERE)
+    rows = found.get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, int) for row in rows):
+        raise BadAnswer("a worker's answer has no rows")
+    layer = f"{found.get('path')}, {found.get('what')}"
+    place = f"shard {shard} (rows {first} to {last} of the batch)"
+    return f"First so: {layer}, in {place}{_named(rows, count)}."
+
+
+_WHERE = ("shard", "first_row", "last_row", "row_count")
+
+
+def _named(rows: list[int], count: int) -> str:
+    """The rows of the data, and how many there are that are not named."""
+    if not rows:
+        return ""
+    names = ", ".join(map(str, rows))
+    more = f" and {count - len(rows)} more" if count > len(rows) else ""
+    return f", row{'' if count == 1 else 's'} {names}{more} of the data"
 
 
 def seconds(answer: Answer) -> dict[str, float]:
@@ -56,6 +124,18 @@ def _numbers(fields: Mapping[str, object], name: str) -> dict[str, float]:
     if not isinstance(values, dict):
         raise BadAnswer(f"a worker's answer has no {name}")
     return {str(key): number(values, key) for key in values}
+
+
+def _perhaps(fields: Fields, name: str) -> float | None:
+    """A number of an answer that may be null."""
+    return None if fields.get(name) is None else number(fields, name)
+
+
+def _records(fields: Fields, name: str) -> list[Fields]:
+    values = fields.get(name)
+    if not isinstance(values, list) or not all(isinstance(each, dict) for each in values):
+        raise BadAnswer(f"a worker's answer has no list {name!r}")
+    return values
 
 
 def _statistics(answer: Answer) -> dict[Node, Statistics]:

@@ -7,7 +7,7 @@ never used.
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,10 +86,16 @@ class CheckpointFolder:
             return False
 
 
-def to_prune(checkpoints: Iterable[Checkpoint], keep_last: int) -> tuple[Checkpoint, ...]:
-    """The checkpoints that are too many, when the newest keep_last stay."""
+def to_prune(
+    checkpoints: Iterable[Checkpoint], keep_last: int, is_needed: Callable[[int], bool]
+) -> tuple[Checkpoint, ...]:
+    """The checkpoints that are too many, when the newest keep_last stay.
+
+    Stays, too, the newest one of a step that is needed.
+    """
     newest_first = sorted(checkpoints, key=lambda checkpoint: -checkpoint.step)
-    return tuple(newest_first[keep_last:])
+    needed = next((each for each in newest_first if is_needed(each.step)), None)
+    return tuple(each for each in newest_first[keep_last:] if each != needed)
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:

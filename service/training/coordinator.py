@@ -8,8 +8,9 @@ with the orders of the next one, and each worker adds them up and updates its ow
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.events import (
     Begin,
@@ -22,9 +23,10 @@ from gradloom.service.training.events import (
     Event,
     KeepModel,
     KeepSnapshot,
-    LossNotFinite,
+    Located,
     MarkRunning,
     Measured,
+    NotFinite,
     Report,
     Send,
     StartWorker,
@@ -33,8 +35,8 @@ from gradloom.service.training.events import (
     WorkerFailed,
     WorkerReady,
 )
-from gradloom.service.training.policies import Failure, FailurePolicy
-from gradloom.worker.messages import Compute, Content, Evaluate, Snapshot, Work
+from gradloom.service.training.policies import Failure, FailurePolicy, NonFinitePolicy
+from gradloom.worker.messages import Compute, Content, Evaluate, Locate, Snapshot, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Course:
     start_step: int = 0
     validation_blocks: int = 0
     test_blocks: int = 0
+    non_finite: NonFinitePolicy = field(default_factory=NonFinitePolicy)
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether the step is the last one of an epoch."""
+        return step > 0 and step % self.steps_per_epoch == 0
 
 
 @dataclass(slots=True)
@@ -87,6 +94,7 @@ class Coordinator:
         self._measured: set[tuple[str, int]] = set()
         self._checkpoint_due = False
         self._draining = False
+        self._broken: NotFinite | None = None
 
     @property
     def step(self) -> int:
@@ -125,8 +133,11 @@ class Coordinator:
                 return self._answered(worker, number)
             case WorkerFailed():
                 return self._failed(event)
-            case LossNotFinite(_, message):
-                return self._end(State.FAILED, Reason.NON_FINITE, message)
+            case NotFinite():
+                self._broken = event
+                return self._next_round()
+            case Located(worker, number, message):
+                return self._located(worker, number, message)
             case CheckpointDue():
                 self._checkpoint_due = True
                 return []
@@ -180,6 +191,22 @@ class Coordinator:
             case _:
                 return [self._keep_snapshot()]
 
+    def _located(self, worker: int, number: int, where: str) -> list[Command]:
+        """Does what the job wants done about a step that is not finite."""
+        broken = self._broken
+        if number != self._round or worker not in self._pending or broken is None:
+            return []
+        self._pending.discard(worker)
+        self._broken = None
+        message = f"{broken.message} {where}"
+        verdict = self._course.non_finite.verdict(broken.skipped, message)
+        if verdict is not None:
+            return self._end(State.FAILED, verdict.reason, verdict.message)
+        if self._course.non_finite.wanted is OnNonFinite.ROLL_BACK:
+            return self._end(None, Reason.ROLLED_BACK, message)
+        report = Report(Reason.STEP_SKIPPED, -1, broken.step, message)
+        return [report, *self._next_round()]
+
     def _keep_snapshot(self) -> Command:
         save = self._wants_saving
         self._snapshot_step = self._step
@@ -199,6 +226,8 @@ class Coordinator:
 
     def _next_work(self) -> Work | None:
         """The next piece of work at this step; None where a draining run may let go."""
+        if self._broken:
+            return Locate()
         if self._wants_snapshot:
             return Snapshot(Content.STATE)
         if self._draining:
@@ -216,8 +245,14 @@ class Coordinator:
 
     @property
     def _wants_saving(self) -> bool:
-        due = self._checkpoint_due or self._draining or self._is_last_step
+        due = self._checkpoint_due or self._draining or self._is_last_step or self._may_go_back_here
         return due and self._saved_step != self._step
+
+    @property
+    def _may_go_back_here(self) -> bool:
+        """Whether the job is rolled back to this step where a later one is not finite."""
+        rolls_back = self._course.non_finite.wanted is OnNonFinite.ROLL_BACK
+        return rolls_back and self._course.ends_epoch(self._step)
 
     @property
     def _wants_snapshot(self) -> bool:
@@ -229,8 +264,7 @@ class Coordinator:
 
     def _splits_due(self) -> list[tuple[str, int]]:
         course, due = self._course, []
-        epoch_ends = self._step > 0 and self._step % course.steps_per_epoch == 0
-        if course.validation_blocks and (epoch_ends or self._is_last_step):
+        if course.validation_blocks and (course.ends_epoch(self._step) or self._is_last_step):
             due.append(("validation", course.validation_blocks))
         if course.test_blocks and self._is_last_step:
             due.append(("test", course.test_blocks))
@@ -247,7 +281,7 @@ class Coordinator:
                 return [(w, Compute(*r)) for w, r in divide(shards, self.active).items()]
             case Evaluate(split, _, blocks):
                 return [(w, Evaluate(split, *r)) for w, r in divide(blocks, self.active).items()]
-            case Snapshot():
+            case Snapshot() | Locate():
                 return [(self._most_advanced(), work)]
 
     def _most_advanced(self) -> int:

@@ -40,10 +40,23 @@ class WorkerFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class LossNotFinite:
-    """The loss or the gradient of a committed step is infinite or not a number."""
+class NotFinite:
+    """The loss or the gradient of a committed step is infinite or not a number: it was skipped.
+
+    skipped are the newest steps in a row that were.
+    """
 
     step: int
+    skipped: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A worker found where a step that is not finite was first so, as a sentence."""
+
+    worker: int
+    round: int
     message: str
 
 
@@ -67,7 +80,8 @@ Event = (
     | WorkerReady
     | WorkerAnswered
     | WorkerFailed
-    | LossNotFinite
+    | NotFinite
+    | Located
     | CheckpointDue
     | Cancelled
     | Draining
@@ -141,7 +155,7 @@ class KeepModel:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tell of something that went wrong and was dealt with."""
+    """Tell of something that went wrong and was dealt with; worker -1 stands for none."""
 
     reason: Reason
     worker: int

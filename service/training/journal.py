@@ -6,6 +6,8 @@ from gradloom.service.errors import WrongState
 from gradloom.service.jobs.job import (
     Assignment,
     Attempt,
+    Diagnosed,
+    Diagnosis,
     IncidentHappened,
     Job,
     Metric,
@@ -17,6 +19,8 @@ from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.events import End, Report
 from gradloom.service.training.progress import StepReport
 from gradloom.service.training.surroundings import Surroundings
+from gradloom.service.training.task import rate_factor
+from gradloom.worker.engine.health import Health
 
 
 class Journal:
@@ -71,6 +75,14 @@ class Journal:
             receipt=replace(self.job.receipt, model_path=model_path, weights_sha256=weights_sha256)
         )
 
+    def rolled_back(self, step: int, why: str) -> str:
+        """The job goes on from this step with a lower rate, says the sentence that comes out."""
+        self._change(receipt=replace(self.job.receipt, roll_backs=self.job.receipt.roll_backs + 1))
+        message = f"{why} Back to step {step} with learning rates × {rate_factor(self.job):g}."
+        incident = IncidentHappened(Reason.ROLLED_BACK, message, step=step)
+        self.job = self._store.record(self.job.name, incident)
+        return message
+
     def _change(self, **fields: object) -> None:
         # replace() checks the names; the values' types are those of the callers above.
         self.job = self._store.update(
@@ -91,13 +103,22 @@ class Journal:
         self.job = self._store.record(self.job.name, Progressed(progress))
         self._metrics.progressed(self.job, progress)
 
+    def diagnosed(self, diagnosis: Diagnosis) -> None:
+        """Something was found wrong with the training."""
+        self.job = self._store.record(self.job.name, Diagnosed(diagnosis))
+        self._metrics.diagnosed(self.job, diagnosis.code)
+
+    def looked(self, health: Health) -> None:
+        """The layers were looked at."""
+        self._metrics.looked(self.job, health)
+
     def worker_starts(self, worker: int, wanted: int) -> None:
         """A worker is started; it replaces a lost one unless it is among the first of the job."""
         if worker >= wanted or len(self.job.attempts) > 1:
             self._metrics.worker_restarted(self.job)
 
     def incident(self, report: Report, node: str) -> None:
-        """A worker failed and was dealt with."""
+        """Something went wrong and was dealt with."""
         incident = IncidentHappened(report.reason, report.message, report.worker, node, report.step)
         self.job = self._store.record(self.job.name, incident)
         self._metrics.worker_lost(self.job, report.reason)

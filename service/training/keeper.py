@@ -1,6 +1,7 @@
 """Keeps a job's state and its trained model on disk, and finds the newest whole state again."""
 
 from gradloom.service.jobs.job import Checkpoint, CheckpointWritten, IncidentHappened, Job
+from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason
 from gradloom.service.training.checkpoints import (
     BadCheckpoint,
@@ -10,6 +11,7 @@ from gradloom.service.training.checkpoints import (
     write_atomically,
 )
 from gradloom.service.training.surroundings import Surroundings
+from gradloom.service.training.task import plan_of
 from gradloom.worker.messages import Answer
 
 
@@ -58,9 +60,30 @@ class Keeper:
 
     def _prune(self) -> None:
         kept = [stored.checkpoint for stored in self._store.checkpoints(self._job.name)]
-        for checkpoint in to_prune(kept, self._job.spec.checkpoints.keep_last):
-            self._store.remove_checkpoint(self._job.name, checkpoint.step)
-            self._folder.remove(checkpoint)
+        keep_last = self._job.spec.checkpoints.keep_last
+        for checkpoint in to_prune(kept, keep_last, self._may_go_back_to):
+            self._remove(checkpoint)
+
+    def _may_go_back_to(self, step: int) -> bool:
+        """Whether the job would be rolled back to this step."""
+        rolls_back = self._job.spec.training.on_non_finite is OnNonFinite.ROLL_BACK
+        return rolls_back and step % plan_of(self._job).steps_per_epoch == 0
+
+    def go_back(self) -> int:
+        """Removes what is newer than the end of the last whole epoch; the step gone back to.
+
+        Checkpoints are taken when time has passed: to go on from any other of them would make the
+        result depend on it.
+        """
+        for stored in self._store.checkpoints(self._job.name):
+            if self._may_go_back_to(stored.checkpoint.step):
+                return stored.checkpoint.step
+            self._remove(stored.checkpoint)
+        return 0
+
+    def _remove(self, checkpoint: Checkpoint) -> None:
+        self._store.remove_checkpoint(self._job.name, checkpoint.step)
+        self._folder.remove(checkpoint)
 
     def _tell(self, reason: Reason, step: int, message: str) -> None:
         self._store.record(self._job.name, IncidentHappened(reason, message, step=step))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason
 
 # Failures that another worker would meet in the same way.
@@ -12,6 +13,8 @@ _DEATH_ROUNDS_AT_ONE_STEP = 3
 _ERRORS_AT_ONE_STEP = 2
 _START_FAILURES = 3
 _FORGIVEN_AFTER_SECONDS = 600.0
+_SKIPPED_IN_A_ROW = 10
+_ROLL_BACKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,28 @@ class Verdict:
 
     reason: Reason
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NonFinitePolicy:
+    """What becomes of a job when a step is not finite, and how often it was rolled back."""
+
+    wanted: OnNonFinite = OnNonFinite.FAIL
+    roll_backs: int = 0
+
+    def verdict(self, skipped: int, message: str) -> Verdict | None:
+        """Why the job is given up after so many skipped steps in a row; None where it goes on."""
+        match self.wanted:
+            case OnNonFinite.FAIL:
+                return Verdict(Reason.NON_FINITE, message)
+            case OnNonFinite.SKIP_STEP if skipped >= _SKIPPED_IN_A_ROW:
+                story = f"{skipped} steps in a row were not finite, the newest: {message}"
+                return Verdict(Reason.NON_FINITE, story)
+            case OnNonFinite.ROLL_BACK if self.roll_backs >= _ROLL_BACKS:
+                story = f"not finite again after {self.roll_backs} lower learning rates: {message}"
+                return Verdict(Reason.NON_FINITE, story)
+            case _:
+                return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gradloom.service.jobs.job import Metric, Plan, Progress
+from gradloom.worker.engine.health import Health
 
 PHASES = ("data", "forward", "backward", "exchange", "update")
 
@@ -14,7 +15,11 @@ _SHARE_OF_TIME = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """A committed step, as a worker reports it; seconds by phase are of the slowest worker."""
+    """A committed step, as a worker reports it; seconds by phase are of the slowest worker.
+
+    skipped are the newest steps in a row that changed nothing, this one among them. health is there
+    for the steps whose layers were looked at.
+    """
 
     step: int
     loss: float
@@ -22,24 +27,26 @@ class StepReport:
     gradient_norm: float
     metrics: Mapping[str, float]
     seconds: Mapping[str, float]
+    skipped: int = 0
+    health: Health | None = None
 
     def with_seconds(self, seconds: Mapping[str, float]) -> "StepReport":
         """The report with the seconds of more phases."""
         return replace(self, seconds={**seconds, **self.seconds})
 
 
-def samples_until(plan: Plan, batch_size: int, step: int) -> int:
+def samples_until(plan: Plan, update_rows: int, step: int) -> int:
     """Training rows used by the first step updates; the last batch of an epoch may be smaller."""
     epochs, steps = divmod(step, plan.steps_per_epoch)
-    return epochs * plan.training_rows + min(steps * batch_size, plan.training_rows)
+    return epochs * plan.training_rows + min(steps * update_rows, plan.training_rows)
 
 
 class ProgressLog:
     """Decides when a sample is due, and makes it. now is in seconds of a monotonic clock."""
 
-    def __init__(self, plan: Plan, batch_size: int, start_step: int, now: float) -> None:
+    def __init__(self, plan: Plan, update_rows: int, start_step: int, now: float) -> None:
         self._plan = plan
-        self._batch_size = batch_size
+        self._update_rows = update_rows
         self._begun = self._sampled = now
         self._first_step = self._sampled_step = start_step
         self._rate = 0.0
@@ -50,6 +57,11 @@ class ProgressLog:
     def committed(self, report: StepReport) -> None:
         """Takes note of a committed step."""
         self._newest = report
+
+    def skipped(self, step: int) -> None:
+        """Takes note of a step that changed nothing; the numbers stay those of the one before."""
+        if self._newest is not None:
+            self._newest = replace(self._newest, step=step)
 
     def measured(self, split: str, step: int, values: Mapping[str, float]) -> tuple[Metric, ...]:
         """Takes note of a split's metrics; the next sample has them."""
@@ -82,8 +94,8 @@ class ProgressLog:
 
     def _progress(self, report: StepReport, now: float) -> Progress:
         plan = self._plan
-        samples = samples_until(plan, self._batch_size, report.step)
-        since = samples - samples_until(plan, self._batch_size, self._sampled_step)
+        samples = samples_until(plan, self._update_rows, report.step)
+        since = samples - samples_until(plan, self._update_rows, self._sampled_step)
         if since:
             self._rate = since / max(now - self._sampled, 1e-9)
         return Progress(

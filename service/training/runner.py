@@ -2,16 +2,26 @@
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from json import dumps
 
 import structlog
 
 from gradloom.service.errors import QuotaExceeded, Unavailable
 from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent
+from gradloom.service.job_file import json_form
 from gradloom.service.jobs.job import Assignment
 from gradloom.service.jobs.states import Reason, State
-from gradloom.service.training.answers import is_finite, seconds, step_report, total
+from gradloom.service.training.answers import (
+    baseline,
+    location,
+    seconds,
+    step_report,
+    total,
+)
 from gradloom.service.training.checkpoints import Identity
 from gradloom.service.training.coordinator import Coordinator
+from gradloom.service.training.diagnoses import Doctor
 from gradloom.service.training.events import (
     Begin,
     Cancelled,
@@ -23,9 +33,10 @@ from gradloom.service.training.events import (
     Event,
     KeepModel,
     KeepSnapshot,
-    LossNotFinite,
+    Located,
     MarkRunning,
     Measured,
+    NotFinite,
     Report,
     Send,
     StartWorker,
@@ -41,10 +52,11 @@ from gradloom.service.training.progress import ProgressLog, StepReport
 from gradloom.service.training.rounds import Rounds
 from gradloom.service.training.surroundings import Surroundings, Wishes
 from gradloom.service.training.task import course_of, plan_of, task_of
+from gradloom.service.wire import spec_to_wire
 from gradloom.worker.data.batches import block_bounds
 from gradloom.worker.engine.metrics import summarize
 from gradloom.worker.engine.profile import BITS_VERSION
-from gradloom.worker.messages import Answer, BadAnswer, Order, Snapshot, Work
+from gradloom.worker.messages import Answer, BadAnswer, Content, Order, Snapshot, Work
 
 log = structlog.get_logger()
 
@@ -83,6 +95,8 @@ def _run_to_the_end(journal: Journal, around: Surroundings, wishes: Wishes) -> N
         if end.state is not None:
             journal.move(end.state, end.reason, end.message)
             return
+        if end.reason is Reason.ROLLED_BACK:
+            end = attempt.roll_back(end)
         if wishes.drain.is_set():
             return
         journal.move(State.RECOVERING, end.reason, end.message)
@@ -118,14 +132,16 @@ class Run:
         )
         self._rounds = Rounds()
         self._snapshot: bytes | None = None
+        self._measurements: tuple[tuple[int, float], ...] = ()
         self._hosts: dict[int, tuple[str, int]] = {}
         self._deadlines: dict[int, float] = {}
         self._losses = 0
         self._reported_step = self._start_step
         self._checkpoint_time = around.monotonic()
         self._progress = ProgressLog(
-            plan_of(job), job.spec.training.batch_size, self._start_step, around.monotonic()
+            plan_of(job), job.spec.training.update_rows, self._start_step, around.monotonic()
         )
+        self._doctor = Doctor(job.spec.schedule.warmup_steps, job.diagnoses)
         self._end: End | None = None
 
     def carry_out(self) -> End:
@@ -140,6 +156,14 @@ class Run:
             self._group.close()
         self._journal.attempt_ends(self._end)
         return self._end
+
+    def roll_back(self, end: End) -> End:
+        """Has the next run begin at the end of an epoch with a lower rate; the end says so.
+
+        In this order: cut off in between, the same run comes to the same end once more.
+        """
+        step = self._keeper.go_back()
+        return replace(end, message=self._journal.rolled_back(step, end.message))
 
     def _handle(self, event: Event) -> None:
         for command in self.coordinator.handle(event):
@@ -165,6 +189,7 @@ class Run:
 
     def _ready(self, worker: int, answer: Answer) -> Event:
         self._deadlines.pop(worker, None)
+        self._doctor.baseline = baseline(answer)
         facts = answer.facts
         self._hosts[worker] = (str(facts.get("node")), int(str(facts.get("pid"))))
         expected, found = self._job_selftest, str(facts.get("selftest_sha256"))
@@ -187,16 +212,30 @@ class Run:
         self._rounds.add(worker, answer, encoded, spent)
         if report is not None and report.step > self._reported_step:
             yield from self._committed(report)
-        yield WorkerAnswered(worker, answer.round)
+        yield from self._done(worker, answer)
+
+    def _done(self, worker: int, answer: Answer) -> Iterator[Event]:
+        if "location" not in answer.facts:
+            yield WorkerAnswered(worker, answer.round)
+            return
+        try:
+            yield Located(worker, answer.round, location(answer))
+        except BadAnswer as error:
+            yield self._failed(worker, Reason.WORKER_ERROR, str(error))
 
     def _committed(self, report: StepReport) -> Iterator[Event]:
         self._reported_step = report.step
-        if is_finite(report):
-            report = report.with_seconds(self._rounds.step_seconds)
-            self._progress.committed(report)
-            self._journal.committed(report)
-        else:
-            yield LossNotFinite(report.step, _not_finite(report))
+        for diagnosis in self._doctor.committed(report):
+            self._journal.diagnosed(diagnosis)
+        if report.health and report.health.is_whole:
+            self._journal.looked(report.health)
+        if report.skipped:
+            self._progress.skipped(report.step)
+            yield NotFinite(report.step, report.skipped, _not_finite(report))
+            return
+        report = report.with_seconds(self._rounds.step_seconds)
+        self._progress.committed(report)
+        self._journal.committed(report)
 
     def _failed(self, worker: int, reason: Reason, message: str) -> Event:
         self._deadlines.pop(worker, None)
@@ -256,6 +295,7 @@ class Run:
                 self._labelled(send.work),
                 state=self._snapshot if send.load else None,
                 roots=self._rounds.roots if send.advance else (),
+                measured=self._measurements,
             ),
         )
 
@@ -268,22 +308,31 @@ class Run:
         self._journal.assigned(assignments, self._course.workers)
 
     def _labelled(self, work: Work) -> Work:
-        """A snapshot says whose it is; other work is as it was."""
-        if isinstance(work, Snapshot):
-            return Snapshot(work.content, self._identity.metadata())
-        return work
+        """A snapshot says whose it is, a model of what job; other work is as it was."""
+        match work:
+            case Snapshot(Content.MODEL):
+                spec = json_form(spec_to_wire(self._journal.job.spec))
+                return Snapshot(work.content, (*self._identity.metadata(), ("spec", dumps(spec))))
+            case Snapshot():
+                return Snapshot(work.content, self._identity.metadata())
+            case _:
+                return work
 
     def _measured(self, split: str, step: int) -> None:
         plan = plan_of(self._journal.job)
         rows = plan.validation_rows if split == "validation" else plan.test_rows
         statistics = total(self._rounds.answers, len(block_bounds(rows)))
         values = summarize(self._journal.job.spec.loss, statistics)
+        self._doctor.measured(split, step, values["loss"])
+        if split == "validation":
+            # A worker one step behind the newest may have to hear of the one before, too.
+            self._measurements = (*self._measurements[-1:], (step, values["loss"]))
         self._journal.measured(self._progress.measured(split, step, values))
 
     def _keep_snapshot(self, step: int, save: bool) -> None:
         body = self._rounds.answers[0].body
         self._snapshot = bytes(body)
-        if save:
+        if save and self._rounds.answers[0].facts.get("is_finite"):
             self._keeper.save(step, body)
 
     def _finish(self, end: End) -> None:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from gradloom.service.jobs.job import Job, Plan
 from gradloom.service.training.coordinator import Course
+from gradloom.service.training.policies import NonFinitePolicy
 from gradloom.worker.data.batches import block_bounds
+from gradloom.worker.engine.arithmetic import power
 from gradloom.worker.engine.spec import Learning
 from gradloom.worker.messages import Task
 
@@ -31,9 +33,17 @@ def task_of(job: Job, roots: Sequence[str]) -> Task:
         data=spec.data,
         data_sha256=job.receipt.data_sha256,
         roots=tuple(roots),
-        batch_size=spec.training.batch_size,
+        batch_size=spec.training.update_rows,
         shards=plan.shards,
+        health_interval=spec.health.interval,
+        rate_factor=rate_factor(job),
+        initial_weights_sha256=job.receipt.initial_weights_sha256,
     )
+
+
+def rate_factor(job: Job) -> float:
+    """What its learning rates are multiplied by, after the times it was rolled back."""
+    return power(job.spec.training.roll_back_factor, job.receipt.roll_backs)
 
 
 def course_of(job: Job, start_step: int) -> Course:
@@ -47,4 +57,5 @@ def course_of(job: Job, start_step: int) -> Course:
         start_step=start_step,
         validation_blocks=len(block_bounds(plan.validation_rows)),
         test_blocks=len(block_bounds(plan.test_rows)),
+        non_finite=NonFinitePolicy(job.spec.training.on_non_finite, job.receipt.roll_backs),
     )

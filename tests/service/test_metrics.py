@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gradloom.service.jobs.job import Checkpoint, Job, Metric, Progress
+from gradloom.service.jobs.job import Checkpoint, DiagnosisCode, Job, Metric, Progress
 from gradloom.service.jobs.states import Reason, State
-from gradloom.service.metrics import Metrics
+from gradloom.service.metrics import MOST_LAYERS, Metrics, furthest_out
 from gradloom.service.series import PHASES
+from gradloom.worker.engine.health import Health, LayerHealth, ParameterHealth
 
 NewJob = Callable[..., Job]
 PROMTOOL = shutil.which("promtool")
@@ -212,3 +213,40 @@ def test_promtool_finds_nothing_wrong(told: Told, job: Job) -> None:
         [PROMTOOL, "check", "metrics"], input=told.text(), text=True, capture_output=True
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def layer(place: int, gradient: float, *, dead: float | None = None) -> LayerHealth:
+    """A layer of ten units with one parameter, which moves by a hundredth of its gradient."""
+    weights = ParameterHealth(f"layers.{place}.weight", 4, 2.0, gradient, gradient / 100)
+    return LayerHealth(f"model.layers[{place}]", "any", 20, 10, 0, 1, 0, dead, None, 0, (weights,))
+
+
+def test_the_layers_furthest_out_have_series_and_old_ones_go(told: Told, new_job: NewJob) -> None:
+    job = new_job()
+    told.metrics.job_started(job)
+    sound = [layer(place, 1.0 + place / 100) for place in range(12)]
+    told.metrics.looked(job, Health((*sound, layer(12, 1e-9, dead=0.75), layer(13, 1e6))))
+    series = told.text().count("gradloom_job_layer_gradient_norm{")
+    assert series == MOST_LAYERS
+    place = {"job_id": job.id, "layer": "model.layers[12]"}
+    assert told.value("gradloom_job_layer_gradient_norm", **place) == 1e-9
+    assert told.value("gradloom_job_layer_update_ratio", **place) == pytest.approx(5e-12)
+    assert told.value("gradloom_job_layer_dead_units_ratio", **place) == 0.75
+
+    told.metrics.looked(job, Health((layer(0, 1.0),)))
+    assert told.value("gradloom_job_layer_gradient_norm", **place) is None
+    assert told.text().count("gradloom_job_layer_gradient_norm{") == 1
+
+
+def test_what_is_not_finite_is_furthest_out() -> None:
+    values = {**{str(place): 1.0 for place in range(20)}, "small": 0.5, "nan": float("nan")}
+    assert furthest_out(values)[:2] == ["nan", "small"]
+
+
+def test_diagnoses_are_counted_from_0(told: Told, new_job: NewJob) -> None:
+    job = new_job()
+    told.metrics.job_started(job)
+    series = {"job_id": job.id, "diagnosis": "VANISHING"}
+    assert told.value("gradloom_job_diagnoses_total", **series) == 0
+    told.metrics.diagnosed(job, DiagnosisCode.VANISHING)
+    assert told.value("gradloom_job_diagnoses_total", **series) == 1

@@ -6,7 +6,7 @@ from io import StringIO
 
 import pytest
 
-from gradloom.service.jobs.job import Metric
+from gradloom.service.jobs.job import DiagnosisCode, Metric
 from gradloom.service.jobs.states import Reason
 from gradloom.service.terminal import (
     PlainLines,
@@ -16,7 +16,7 @@ from gradloom.service.terminal import (
     seconds_left,
     table,
 )
-from gradloom.service.watching import IncidentEvent, ProgressEvent
+from gradloom.service.watching import DiagnosisEvent, IncidentEvent, ProgressEvent
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -80,6 +80,25 @@ def test_the_last_step_gets_a_line() -> None:
 def test_an_incident_says_what_happened() -> None:
     incident = IncidentEvent(Reason.WORKER_LOST, "worker 1 was killed", revision=4, time=NOON)
     assert event_line(incident).endswith("WORKER_LOST worker 1 was killed")
+
+
+def test_a_diagnosis_says_where_what_and_what_to_try() -> None:
+    paths = tuple(f"model.layers[{number}].dense" for number in range(5))
+    found = DiagnosisEvent(
+        code=DiagnosisCode.VANISHING,
+        layers=paths,
+        evidence="It is small.",
+        advice="Make it larger.",
+        step=1200,
+        revision=3,
+        time=NOON,
+    )
+    where = "layers[0].dense, layers[1].dense, layers[2].dense, 2 more"
+    expected = f"VANISHING  step 1,200, {where}: It is small. Make it larger."
+    assert event_line(found).endswith(expected)
+    assert event_line(replace(found, layers=())).endswith(
+        "step 1,200: It is small. Make it larger."
+    )
 
 
 @pytest.mark.parametrize("columns", [80, 200])

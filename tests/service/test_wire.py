@@ -20,6 +20,9 @@ from gradloom.service.jobs.job import (
     Attempt,
     Checkpoint,
     CheckpointWritten,
+    Diagnosed,
+    Diagnosis,
+    DiagnosisCode,
     IncidentHappened,
     Job,
     Metric,
@@ -33,7 +36,7 @@ from gradloom.service.jobs.job import (
     StateChanged,
     Transition,
 )
-from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
+from gradloom.service.jobs.spec import Checkpoints, HealthSpec, JobSpec, Resources, Training
 from gradloom.service.jobs.states import Reason, State
 from gradloom.v1 import jobs_pb2, specs_pb2
 from gradloom.worker.data.spec import DataSource, DataSpec
@@ -50,6 +53,7 @@ PAIRS = st.dictionaries(TEXT, TEXT, max_size=3).map(lambda pairs: tuple(sorted(p
 SEVERAL = {"max_size": 3}
 
 # Workers left out are one worker, so that 0 does not come back.
+HEALTH = st.builds(HealthSpec, interval=INT32)
 RESOURCES = st.builds(Resources, workers=INT32.filter(bool), max_failures=INT32)
 # Durations have nanoseconds, fewer than a float has.
 CHECKPOINTS = st.builds(
@@ -90,7 +94,9 @@ def tuples(values: st.SearchStrategy) -> st.SearchStrategy:
 
 
 LAYERS = st.recursive(
-    PLAIN_LAYERS, lambda inner: st.builds(engine.Residual, layers=tuples(inner)), max_leaves=6
+    PLAIN_LAYERS,
+    lambda inner: st.builds(engine.Residual, layers=tuples(inner), shortcut=tuples(inner)),
+    max_leaves=6,
 )
 
 
@@ -100,18 +106,28 @@ NODES = st.builds(engine.ModelNode, name=TEXT, inputs=tuples(TEXT), layers=tuple
 def one_of(words: dict[str, type]) -> st.SearchStrategy:
     return st.one_of(
         *(
-            st.builds(kind, **{name: NUMBERS[t] for name, t in mapping.hints(kind).items()})
+            st.builds(
+                kind,
+                **{name: NUMBERS[t] for name, t in mapping.hints(kind).items() if t in NUMBERS},
+            )
             for kind in words.values()
         )
     )
 
 
+PARTS = st.builds(
+    engine.JointPart,
+    output=TEXT,
+    target=TEXT,
+    loss=one_of(engine.LOSSES),
+    weight=NUMBER,
+)
 SPECS = st.builds(
     JobSpec,
     name=TEXT,
     data=DATA,
     model=st.builds(engine.Model, layers=tuples(LAYERS), nodes=tuples(NODES), outputs=tuples(TEXT)),
-    loss=one_of(engine.LOSSES),
+    loss=one_of(engine.LOSSES) | st.builds(engine.Joint, parts=tuples(PARTS)),
     optimizer=st.builds(
         engine.Optimizer,
         kind=one_of(engine.OPTIMIZERS),
@@ -124,6 +140,7 @@ SPECS = st.builds(
     schedule=one_of(engine.SCHEDULES),
     resources=RESOURCES,
     checkpoints=CHECKPOINTS,
+    health=HEALTH,
 )
 
 METRIC = st.builds(Metric, name=TEXT, split=TEXT, value=NUMBER, step=INT64, epoch=INT32)
@@ -144,6 +161,7 @@ PROGRESS = st.builds(
 )
 REASON = st.sampled_from(Reason)
 STATE = st.sampled_from(State)
+DIAGNOSIS = st.builds(Diagnosis, st.sampled_from(DiagnosisCode), tuples(TEXT), TEXT, TEXT, INT64)
 PLAN_LAYER = st.builds(PlanLayer, TEXT, TEXT, tuples(INT32), INT64, INT64, INT64)
 PLANS = st.builds(
     Plan, tuples(PLAN_LAYER), INT64, INT32, INT64, INT64, INT32, INT64, INT64, INT64, INT64
@@ -171,12 +189,14 @@ JOBS = st.builds(
     best=st.none() | METRIC,
     plan=st.none() | PLANS,
     receipt=st.builds(Receipt, TEXT, TEXT, TEXT, INT32, TEXT, TEXT, TEXT, TEXT),
+    diagnoses=tuples(DIAGNOSIS),
     start_time=st.none() | TIME,
     end_time=st.none() | TIME,
 )
 EVENTS = st.one_of(
     st.builds(Progressed, PROGRESS),
     st.builds(CheckpointWritten, st.builds(Checkpoint, INT64, INT64, TEXT)),
+    st.builds(Diagnosed, DIAGNOSIS),
     st.builds(IncidentHappened, REASON, TEXT, INT32, TEXT, INT64),
 )
 
@@ -377,6 +397,7 @@ PAIRS_OF_ALL = {
         (Job, jobs_pb2.Job()),
         (IncidentHappened, jobs_pb2.Incident()),
         (Checkpoint, jobs_pb2.Checkpoint()),
+        (Diagnosis, jobs_pb2.Diagnosis()),
     )
     for kind, message in pairs(root, message)
 }

@@ -12,17 +12,19 @@ from gradloom.worker.engine.spec import (
     Adam,
     Dense,
     Model,
+    Optimizer,
     Relu,
     Residual,
     Sgd,
     SoftmaxCrossEntropy,
     Target,
+    WeightAverage,
 )
 from gradloom.worker.footprint import footprint
 
 SUMMARY = Summary(
     input_names=("images",),
-    input_shape=(64,),
+    input_shapes=((64,),),
     target_shape=(),
     classes=10,
     rows=2_000,
@@ -45,7 +47,7 @@ def test_activations_are_within_a_quarter_of_what_a_plan_takes(
     batch_size: int, shards: int
 ) -> None:
     built = graph()
-    estimate = footprint(built, Adam(0.1), SUMMARY, batch_size=batch_size, shards=shards)
+    estimate = footprint(built, Optimizer(Adam(0.1)), SUMMARY, batch_size=batch_size, shards=shards)
 
     tracemalloc.start()
     plan = Plan(built, batch_size // shards)
@@ -57,22 +59,30 @@ def test_activations_are_within_a_quarter_of_what_a_plan_takes(
 
 
 def test_more_shards_need_less_memory() -> None:
-    few = footprint(graph(), Adam(0.1), SUMMARY, batch_size=2_000, shards=1)
-    many = footprint(graph(), Adam(0.1), SUMMARY, batch_size=2_000, shards=16)
+    few = footprint(graph(), Optimizer(Adam(0.1)), SUMMARY, batch_size=2_000, shards=1)
+    many = footprint(graph(), Optimizer(Adam(0.1)), SUMMARY, batch_size=2_000, shards=16)
 
     assert many.activations < few.activations
 
 
 def test_adam_keeps_more_than_plain_descent() -> None:
-    adam = footprint(graph(), Adam(0.1), SUMMARY, batch_size=64, shards=1)
-    descent = footprint(graph(), Sgd(0.1), SUMMARY, batch_size=64, shards=1)
+    adam = footprint(graph(), Optimizer(Adam(0.1)), SUMMARY, batch_size=64, shards=1)
+    descent = footprint(graph(), Optimizer(Sgd(0.1)), SUMMARY, batch_size=64, shards=1)
 
     assert adam.state - descent.state == 4 * 4 * graph().parameter_count
 
 
+def test_an_average_of_the_weights_is_kept_twice_over() -> None:
+    averaged = Optimizer(Adam(0.1), average=WeightAverage())
+    with_it = footprint(graph(), averaged, SUMMARY, batch_size=64, shards=1)
+    without = footprint(graph(), Optimizer(Adam(0.1)), SUMMARY, batch_size=64, shards=1)
+
+    assert with_it.state - without.state == 2 * 4 * graph().parameter_count
+
+
 def test_the_largest_block_of_an_evaluation_counts_too() -> None:
-    alone = footprint(graph(), Adam(0.1), SUMMARY, batch_size=1, shards=1)
+    alone = footprint(graph(), Optimizer(Adam(0.1)), SUMMARY, batch_size=1, shards=1)
     validated = replace(SUMMARY, validation_rows=400)
-    held_out = footprint(graph(), Adam(0.1), validated, batch_size=1, shards=1)
+    held_out = footprint(graph(), Optimizer(Adam(0.1)), validated, batch_size=1, shards=1)
 
     assert held_out.activations == 256 * alone.activations

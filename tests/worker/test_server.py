@@ -1,15 +1,26 @@
 """A replica behind messages: same bits for any division, errors as answers, state that moves."""
 
+import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load, save_file
 
+from gradloom.worker.data.container import Array
+from gradloom.worker.data.files import Roots
+from gradloom.worker.data.preparation import prepare
+from gradloom.worker.data.reader import Reader
+from gradloom.worker.data.split import Rows
+from gradloom.worker.data.target import TargetKind
 from gradloom.worker.engine.spec import (
     Dense,
     GroupNorm,
+    InitialWeights,
     Lamb,
     LayerNorm,
     Model,
@@ -30,6 +41,7 @@ from gradloom.worker.messages import (
     Task,
     decode,
 )
+from gradloom.worker.replica import Replica
 from gradloom.worker.server import Server
 from tests.worker.jobs import LEARNING, task_in, write_rows
 
@@ -152,6 +164,64 @@ def test_an_order_may_bring_the_state_it_stands_on(task: Task) -> None:
     }
 
 
+def looks(task: Task, workers: int, steps: int = 6) -> list[object]:
+    """What is found at each step, looked at every third."""
+    watched = replace(task, health_interval=3)
+    servers = [started(watched) for _ in range(workers)]
+    roots: tuple[bytes, ...] = ()
+    found = []
+    for step in range(steps + 1):
+        orders = [
+            Order(step, step, Compute(i * 8 // workers, (i + 1) * 8 // workers), roots=roots)
+            for i in range(workers)
+        ]
+        roots = tuple(server.answer(order) for server, order in zip(servers, orders, strict=True))
+        commits = [decode(root).facts["commit"] for root in roots]
+        found.append([commit and commit["health"] for commit in commits])
+    return found[1:]
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_look_finds_the_same_with_any_number_of_workers(task: Task, workers: int) -> None:
+    alone, shared = looks(task, 1), looks(task, workers)
+    assert [step[0] is not None for step in alone] == [True, True, True, False, True, True]
+    assert shared == [step * workers for step in alone]
+
+
+def test_looking_changes_no_weight(task: Task) -> None:
+    assert trained(replace(task, health_interval=1), 2) == trained(task, 1)
+
+
+class Broken(Reader):
+    """Reads one row as no number, which the checks of the data would refuse."""
+
+    def fill(self, positions: Rows, inputs: Sequence[Array], target: Array) -> None:
+        super().fill(positions, inputs, target)
+        inputs[0][positions == BROKEN_ROW] = math.nan
+
+
+BROKEN_ROW = 7
+
+
+def test_a_row_that_is_no_number_is_found_where_it_is(task: Task) -> None:
+    """Nobody looks otherwise, and at no other shard."""
+    data = prepare(task.data, Roots(tuple(map(Path, task.roots))), seed=3, kind=TargetKind.LABELS)
+    reader = data.training
+    broken = Broken(reader._dataset, reader._rows, data.scalings)
+    replica = Replica(task, replace(data, training=broken))
+    found = [replica.advance([replica.compute(0, 8)]).health for _ in range(4)]
+    (health,) = filter(None, found[: found.index(next(filter(None, found))) + 1])
+    assert not health.is_whole
+    first, dense = health.layers[:2]
+    assert (first.path, first.non_finite, first.numbers) == ("data", 2, 3 * 2)
+    assert dense.non_finite == 13
+
+
+def test_a_worker_says_what_the_best_constant_answer_comes_to(task: Task) -> None:
+    ready = decode(Server().answer((task, None)))
+    assert ready.facts["baseline"] == pytest.approx(math.log(3), abs=0.02)
+
+
 def test_an_order_that_is_repeated_makes_the_step_once(task: Task) -> None:
     server = started(task)
     roots = train([server], task.shards, 0, 1)
@@ -203,3 +273,43 @@ def test_an_empty_shard_adds_nothing(tmp_path: Path) -> None:
     servers = [started(task) for _ in range(3)]
     roots = train(servers, 20, 0, 4)
     assert told(servers[0], 9, 4, MODEL, roots=roots).kind is AnswerKind.DONE
+
+
+@pytest.fixture
+def given_weights(task: Task, tmp_path: Path) -> Task:
+    """The task with weights to begin from that are not the seed's, in a file."""
+    arrays = load(bytes(told(started(task), 1, 0, MODEL).body))
+    path = tmp_path / "weights.safetensors"
+    save_file({name: array + np.float32(0.25) for name, array in arrays.items()}, path)
+    model = replace(LEARNING.model, initial_weights=InitialWeights("weights.safetensors"))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return replace(task, learning=replace(LEARNING, model=model), initial_weights_sha256=sha256)
+
+
+def test_training_begins_from_the_weights_given(given_weights: Task, tmp_path: Path) -> None:
+    first = load(bytes(told(started(given_weights), 1, 0, MODEL).body))
+    file = load((tmp_path / "weights.safetensors").read_bytes())
+    assert {name: array.tolist() for name, array in first.items()} == {
+        name: array.tolist() for name, array in file.items()
+    }
+    assert trained(given_weights, 1) == trained(given_weights, 3)
+
+
+def test_weights_that_changed_since_are_refused(given_weights: Task) -> None:
+    answer = decode(Server().answer((replace(given_weights, initial_weights_sha256="0"), None)))
+    assert answer.facts["reason"] == "DATA_CHANGED"
+    assert "initial weights' SHA-256" in str(answer.facts["message"])
+
+
+def test_weights_that_are_gone_matter_only_at_the_beginning(
+    given_weights: Task, tmp_path: Path
+) -> None:
+    state = bytes(told(started(given_weights), 1, 0, STATE).body)
+    (tmp_path / "weights.safetensors").unlink()
+    answer = decode(Server().answer((given_weights, None)))
+    assert answer.facts["reason"] == "DATA_UNREADABLE"
+    again = bytes(told(started(given_weights, state), 1, 0, STATE).body)
+    # The order of a file's metadata may differ.
+    assert {name: array.tobytes() for name, array in load(again).items()} == {
+        name: array.tobytes() for name, array in load(state).items()
+    }

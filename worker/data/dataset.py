@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, groupby
 
 import numpy as np
@@ -13,7 +14,7 @@ from gradloom.worker.data.errors import ArrayError, DataError, FileError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.sources import file_field, open_source
 from gradloom.worker.data.spec import DataSource, DataSpec
-from gradloom.worker.data.target import TargetKind, target_rows
+from gradloom.worker.data.target import Answer, target_rows
 from gradloom.worker.data.wording import listed, quoted
 from gradloom.worker.engine.spec import Fault
 
@@ -22,19 +23,45 @@ TEST = "data.test"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Dataset:
-    """Rows of inputs and target, in the order of the file.
+class Input:
+    """Arrays that go into a model as one: blocks of shape (rows, …), joined along the last axis.
 
-    blocks are the inputs, of shape (rows, …), to be joined along the last axis; neighbours of one
-    number a row share a block. widths are the lengths of the named inputs along that axis.
-    target is as target_rows makes it, sha256 that of open_source.
+    Neighbours of one number a row share a block. widths are the lengths of the named arrays along
+    that axis.
     """
 
     names: tuple[str, ...]
     widths: tuple[int, ...]
     blocks: tuple[Array, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return (*self.blocks[0].shape[1:-1], sum(self.widths))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Rows of inputs and target, in the order of the file.
+
+    target is as target_rows makes it, or several targets side by side, flattened. sha256 is that of
+    open_source.
+    """
+
+    inputs: tuple[Input, ...]
     target: Array
     sha256: str
+    targets: tuple[Array, ...] = ()
+
+    @property
+    def answers(self) -> tuple[Array, ...]:
+        """The targets one by one."""
+        return self.targets or (self.target,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arrays that are read, less the target."""
+        return tuple(name for each in self.inputs for name in each.names)
 
     @property
     def rows(self) -> int:
@@ -42,13 +69,13 @@ class Dataset:
         return len(self.target)
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one row of the joined inputs."""
-        return (*self.blocks[0].shape[1:-1], sum(self.widths))
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of one row of each input."""
+        return tuple(each.shape for each in self.inputs)
 
     @property
     def target_shape(self) -> tuple[int, ...]:
-        """Shape of one row of the target; () for class labels."""
+        """Shape of one row of the target; () for one class label a row."""
         return self.target.shape[1:]
 
 
@@ -98,29 +125,58 @@ def input_field(spec: DataSpec, position: int) -> str:
 
 
 def open_dataset(
-    spec: DataSpec, source: DataSource, roots: Roots, kind: TargetKind, within: str = TRAINING
+    spec: DataSpec,
+    source: DataSource,
+    roots: Roots,
+    answers: Sequence[Answer],
+    within: str = TRAINING,
+    *,
+    joined: bool = True,
 ) -> Dataset:
     """Open a source and read what the spec names from it; within is TRAINING or TEST.
 
-    Inputs left out are all arrays but the target, in the order of the container's names.
+    Inputs left out are all arrays but the targets, in the order of the container's names. They are
+    joined into one, or each is an input of its own.
     Raises DataError with every fault.
     """
     container, sha256 = open_source(source, roots, within)
     place = Place(spec, source, within)
-    names = spec.inputs or tuple(name for name in container.names if name != spec.target)
-    reading = Reading(container, place, _naming_faults(names, container, place))
+    read = [answer.name for answer in answers]
+    names = spec.inputs or tuple(name for name in container.names if name not in read)
+    reading = Reading(container, place, _naming_faults(names, read, container, place))
     inputs = [
         part
         for position, name in enumerate(names)
         for part in reading.part(name, input_field(spec, position), _as_it_is)
     ]
-    target = reading.part(spec.target, "data.target", lambda array: target_rows(array, kind))
-    faults = reading.faults + length_faults(inputs + target) + join_faults(inputs)
+    targets = [
+        part
+        for answer in answers
+        for part in reading.part(answer.name, answer.field, partial(target_rows, kind=answer.kind))
+    ]
+    faults = reading.faults + length_faults(inputs + targets)
+    if joined:
+        faults += join_faults(inputs)
     if faults:
         raise DataError(tuple(faults))
-    widths = tuple(part.row_shape[-1] for part in inputs)
-    blocks = _blocks([part.array for part in inputs])
-    return Dataset(names, widths, blocks, target[0].array, sha256)
+    groups = [inputs] if joined else [[part] for part in inputs]
+    arrays = tuple(part.array for part in targets)
+    return Dataset(tuple(map(_input, groups)), _side_by_side(arrays), sha256, arrays)
+
+
+def _side_by_side(targets: Sequence[Array]) -> Array:
+    """One target as it is; of several the numbers of each row in a line."""
+    if len(targets) == 1:
+        return targets[0]
+    return np.concatenate([array.reshape(len(array), -1) for array in targets], axis=1)
+
+
+def _input(parts: list[Part]) -> Input:
+    return Input(
+        names=tuple(part.name for part in parts),
+        widths=tuple(part.row_shape[-1] for part in parts),
+        blocks=_blocks([part.array for part in parts]),
+    )
 
 
 def _as_it_is(array: Array) -> Array:
@@ -140,16 +196,17 @@ def _missing(name: str, container: Container) -> str:
     return f"There is no {noun} {quoted(name)}. {noun.capitalize()}s: {listed(container.names)}."
 
 
-def _naming_faults(names: Sequence[str], container: Container, place: Place) -> list[Fault]:
+def _naming_faults(
+    names: Sequence[str], targets: Sequence[str], container: Container, place: Place
+) -> list[Fault]:
     """Inputs that cannot be meant as they are named; told once, for the training rows."""
     if place.within == TEST:
         return []
     if not names:
         return [Fault("data.inputs", f"There is no {container.noun} but the target to learn from.")]
-    target = place.spec.target
     faults = []
     for position, name in enumerate(names):
-        if name == target:
+        if name in targets:
             text = f"{quoted(name)} is the target as well: leave it out of the inputs."
             faults.append(Fault(input_field(place.spec, position), text))
         elif name in names[:position]:

@@ -19,7 +19,9 @@ from gradloom.worker.data.limits import LIMIT_BYTES
 from gradloom.worker.data.wording import nearest, plain, quoted, size
 
 LEAVES = "The path leaves the data roots: use a path below one of them."
-NOT_REGULAR = "This is not a regular file: a .npz, .npy, .csv or IDX file belongs here."
+NOT_REGULAR = (
+    "This is not a regular file: a .npz, .npy, .csv, IDX or safetensors file belongs here."
+)
 # File systems whose regular files are windows into the kernel.
 KERNEL_FILE_SYSTEMS = (Path("/proc"), Path("/sys"))
 MOST_NEIGHBOURS = 10_000

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradloom.worker.data.container import Array
-from gradloom.worker.data.dataset import Dataset
+from gradloom.worker.data.dataset import Input
 from gradloom.worker.data.spec import Normalize
 from gradloom.worker.data.split import Rows
 
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaling:
-    """What is taken from each column and what the rest is divided by, of the inputs' shape.
+    """What is taken from each column and what the rest is divided by, of the input's shape.
 
     constant marks the columns found to have one value in all training rows; none does not look.
     """
@@ -36,9 +36,9 @@ class Scaling:
     constant: NDArray[np.bool_]
 
 
-def fit(dataset: Dataset, rows: Rows, normalize: Normalize) -> Scaling:
-    """The scaling of a dataset, joined from those of its blocks."""
-    fitted = [FITS[normalize](block, rows) for block in dataset.blocks]
+def fit(source: Input, rows: Rows, normalize: Normalize) -> Scaling:
+    """The scaling of an input, joined from those of its blocks."""
+    fitted = [FITS[normalize](block, rows) for block in source.blocks]
     offset, scale, constant = (
         np.concatenate(parts, axis=-1) for parts in zip(*fitted, strict=True)
     )

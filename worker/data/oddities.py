@@ -1,5 +1,7 @@
 """What is odd about sound data: columns that say nothing, classes that cannot be learnt."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gradloom.worker.data.container import Array
@@ -11,12 +13,15 @@ from gradloom.worker.data.wording import quoted
 from gradloom.worker.engine.spec import Fault
 
 
-def constant_warnings(spec: DataSpec, data: Dataset, scaling: Scaling) -> list[Fault]:
-    """One for each input with constant columns that were to be scaled to deviation 1."""
+def constant_warnings(spec: DataSpec, data: Dataset, scalings: Sequence[Scaling]) -> list[Fault]:
+    """One for each array with constant columns that were to be scaled to deviation 1."""
     if spec.normalize is not Normalize.STANDARD:
         return []
-    ends = np.cumsum(data.widths)[:-1]
-    parts = np.split(scaling.constant, ends, axis=-1)
+    parts = [
+        part
+        for source, scaling in zip(data.inputs, scalings, strict=True)
+        for part in np.split(scaling.constant, np.cumsum(source.widths)[:-1], axis=-1)
+    ]
     return [
         Fault(input_field(spec, position), _constant(name, part.reshape(-1)))
         for position, (name, part) in enumerate(zip(data.names, parts, strict=True))
@@ -24,13 +29,13 @@ def constant_warnings(spec: DataSpec, data: Dataset, scaling: Scaling) -> list[F
     ]
 
 
-def absence_warnings(labels: Array, classes: int | None) -> list[Fault]:
+def absence_warnings(labels: Array, classes: int | None, field: str = "data.target") -> list[Fault]:
     """At most one, for classes without a training row."""
     count, first = absent_classes(labels, classes) if classes else (0, 0)
     if not count:
         return []
     more = f" ({count:,} such classes)" if count > 1 else ""
-    return [Fault("data.target", f"Class {first} has no training row{more}: it is not learnt.")]
+    return [Fault(field, f"Class {first} has no training row{more}: it is not learnt.")]
 
 
 def _constant(name: str, is_constant: Array) -> str:

@@ -1,19 +1,24 @@
 """Gathers rows of a dataset into a plan's buffers, scaled and in the plan's type."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gradloom.worker.data.container import Array
-from gradloom.worker.data.dataset import Dataset
+from gradloom.worker.data.dataset import Dataset, Input
 from gradloom.worker.data.normalize import Floats, Scaling, apply
 from gradloom.worker.data.split import Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stripe:
-    """One block of inputs, where it goes along the last axis, and room to gather and scale it."""
+    """One block of an input, where it goes along the last axis, and room to gather and scale it.
 
+    place is that of its input in the model.
+    """
+
+    place: int
     block: Array
     begin: int
     end: int
@@ -37,11 +42,11 @@ class Reader:
     It owns scratch for as many rows as it was ever asked for at once, so one thread uses it.
     """
 
-    def __init__(self, dataset: Dataset, rows: Rows, scaling: Scaling) -> None:
-        """Rows are numbers of the dataset's rows."""
+    def __init__(self, dataset: Dataset, rows: Rows, scalings: Sequence[Scaling]) -> None:
+        """Rows are numbers of the dataset's rows; there is a scaling for each input."""
         self._dataset = dataset
         self._rows = rows
-        self._scaling = scaling
+        self._scalings = scalings
         self._stripes: tuple[Stripe, ...] = ()
         self._room = 0
 
@@ -50,39 +55,50 @@ class Reader:
         """How many rows there are to read."""
         return len(self._rows)
 
-    def fill(self, positions: Rows, inputs: Array, target: Array) -> None:
-        """Write the rows at these positions to both buffers, of as many rows, in any float type.
+    @property
+    def target(self) -> Array:
+        """The answers to all rows, a copy."""
+        return self._dataset.target[self._rows]
+
+    def numbers(self, positions: Rows) -> Rows:
+        """Which rows of the dataset stand at these positions."""
+        return self._rows.take(positions)
+
+    def fill(self, positions: Rows, inputs: Sequence[Array], target: Array) -> None:
+        """Write the rows at these positions to all buffers, of as many rows, in any float type.
 
         Raises IndexError for a position that is not there.
         """
         rows = self._rows.take(positions)
         self._reserve(len(rows))
         for stripe in self._stripes:
-            stripe.fill(rows, inputs)
+            stripe.fill(rows, inputs[stripe.place])
         np.copyto(target, self._dataset.target[rows], casting="same_kind")
 
     def _reserve(self, room: int) -> None:
         if room > self._room:
-            self._stripes = _stripes(self._dataset, self._scaling, room)
+            parts = enumerate(zip(self._dataset.inputs, self._scalings, strict=True))
+            self._stripes = tuple(
+                stripe
+                for place, (source, scaling) in parts
+                for stripe in _stripes(place, source, scaling, room)
+            )
             self._room = room
 
 
-def _stripes(dataset: Dataset, scaling: Scaling, room: int) -> tuple[Stripe, ...]:
-    stripes = []
+def _stripes(place: int, source: Input, scaling: Scaling, room: int) -> Iterator[Stripe]:
     begin = 0
-    for block in dataset.blocks:
+    for block in source.blocks:
         end = begin + block.shape[-1]
         shape = (room, *block.shape[1:])
-        stripes.append(
-            Stripe(
-                block,
-                begin,
-                end,
-                np.ascontiguousarray(scaling.offset[..., begin:end]),
-                np.ascontiguousarray(scaling.scale[..., begin:end]),
-                np.empty(shape, block.dtype),
-                np.empty(shape),
-            )
+        yield Stripe(
+            place,
+            block,
+            begin,
+            end,
+            np.ascontiguousarray(scaling.offset[..., begin:end]),
+            np.ascontiguousarray(scaling.scale[..., begin:end]),
+            np.empty(shape, block.dtype),
+            np.empty(shape),
         )
         begin = end
-    return tuple(stripes)

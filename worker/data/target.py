@@ -1,5 +1,6 @@
 """What a loss asks of the target, and whether the target has it."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -21,11 +22,21 @@ class TargetKind(StrEnum):
     NUMBERS = "numbers"
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An array to predict: its name, what the loss asks of it, and the field that names it."""
+
+    name: str
+    kind: TargetKind
+    field: str = "data.target"
+
+
 def target_rows(array: Array, kind: TargetKind) -> Array:
     """The target as the loss reads it; raises ArrayError, whose message follows the name.
 
-    Labels become int64 of shape (rows,); shares and numbers keep their dtype and get shape
-    (rows, …), (rows, 1) where each row has one. The array holds finite numbers.
+    Labels become int64 of shape (rows,), or (rows, …) where a row has several; shares and numbers
+    keep their dtype and get shape (rows, …), (rows, 1) where each row has one. The array holds
+    finite numbers.
     """
     if kind is TargetKind.LABELS:
         return _labels(array)
@@ -55,15 +66,12 @@ def check_known_labels(labels: Array, classes: int) -> None:
 
 def absent_classes(labels: Array, classes: int) -> tuple[int, int]:
     """How many of the classes have no row, and the first of them (or the count of classes)."""
-    present = np.unique(labels)
-    gaps = np.flatnonzero(present != np.arange(len(present)))
-    return classes - len(present), int(gaps[0]) if len(gaps) else len(present)
+    absent = np.flatnonzero(np.bincount(labels.reshape(-1), minlength=classes) == 0)
+    return len(absent), int(absent[0]) if len(absent) else classes
 
 
 def _labels(array: Array) -> Array:
-    if array.shape[1:] not in ((), (1,)):
-        raise ArrayError(f"has the shape {array.shape[1:]} a row: a class label is one number.")
-    labels = array.reshape(len(array))
+    labels = array.reshape(len(array)) if array.shape[1:] == (1,) else array
     _check_rows(labels, labels % 1 != 0, "has {} in row {}: class labels are whole numbers from 0.")
     _check_rows(labels, labels < 0, "has {} in row {}: class labels are whole numbers from 0.")
     most = f"has {{}} in row {{}}: at most {MOST_CLASSES:,} classes can be, counted from 0."

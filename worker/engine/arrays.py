@@ -57,3 +57,20 @@ def divisors_near(number: int, whole: int) -> str:
 def text(shape: Iterable[int]) -> str:
     """A shape as people write it: (28, 28), (64), () for a single number."""
     return f"({', '.join('?' if axis == UNKNOWN else str(axis) for axis in shape)})"
+
+
+_PAGE = 4096
+_STAGGER = 17 * 64
+
+
+def side_by_side(count: int, length: int, dtype: npt.DTypeLike) -> tuple[Array, ...]:
+    """So many vectors of zeros to be walked together: no two begin at the same place of a page.
+
+    Where they did, a processor would take a load for one of the bytes just stored 4096 bytes away.
+    """
+    nbytes = length * np.dtype(dtype).itemsize
+    step = -(-nbytes // _PAGE) * _PAGE + _STAGGER
+    memory = np.zeros(count * step + _PAGE, np.uint8)
+    first = -memory.ctypes.data % _PAGE
+    starts = range(first, first + count * step, step)
+    return tuple(memory[start : start + nbytes].view(dtype) for start in starts)

@@ -14,7 +14,7 @@ from gradloom.worker.engine.arrays import Array, Shape, size
 from gradloom.worker.engine.graph import Buffer, Graph, Node, Parameter
 from gradloom.worker.engine.layout import Edge, gradient_edges
 from gradloom.worker.engine.loss import LossCall
-from gradloom.worker.engine.losses import RULES
+from gradloom.worker.engine.losses import rule_of
 from gradloom.worker.engine.operation import Call, Forward, Operation
 from gradloom.worker.engine.operations import Operations
 from gradloom.worker.engine.shards import Shard, Span, spans
@@ -203,10 +203,10 @@ class _Views:
     def loss(self, span: Span) -> LossCall[Any]:
         last = len(self._graph.nodes) - 1
         outputs = size(self._graph.output_shape)
-        scratch = RULES[type(self._graph.loss)].scratch(outputs)
+        scratch = rule_of(self._graph.loss, self._graph.target).scratch(outputs, self._graph.target)
         return LossCall(
             loss=self._graph.loss,
-            row_numbers=np.arange(span.rows),
+            label_numbers=np.arange(span.rows * size(self._graph.target.shape)),
             output=self.output(last, span),
             target=self._memory.target[span.slice],
             scratch=self._buffers("scratch", 0, scratch, span),

@@ -1,6 +1,7 @@
 """The losses that apply softmax themselves: cross-entropy of labels, divergence of distributions.
 
-N stands for rows, C for classes; of a divergence, a row is one distribution.
+N stands for rows, C for classes. A row here is one label, of which a row of the data may have
+several, or one distribution.
 """
 
 # Capital letters in names are axes.
@@ -11,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradloom.worker.engine.arrays import Array, Buffer, Shape
+from gradloom.worker.engine.arrays import Array, Buffer, Shape, size
 from gradloom.worker.engine.loss import LossCall, LossRule, numbers, summed
 from gradloom.worker.engine.metrics import TOP, Statistics
 from gradloom.worker.engine.spec import KlDivergence, SoftmaxCrossEntropy, Target
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
     """The scratch of cross-entropy.
 
     share is what a row's label weighs, even what each class of it weighs alike; all is the sum of
@@ -38,16 +39,24 @@ class _Work(NamedTuple):
     kept_N: Array
 
 
-def _scratch(classes: int) -> tuple[Buffer, ...]:
-    table, column, whole, truth = (
-        Buffer((classes,)),
-        Buffer((1,)),
-        Buffer((), np.int64),
-        Buffer((), np.bool_),
-    )
-    truths = Buffer((classes,), np.bool_)
-    wide = Buffer((), np.float64)
+def _scratch(outputs: int, target: Target) -> tuple[Buffer, ...]:
+    labels = (size(target.shape),)
+    table, truths = Buffer((outputs,)), Buffer((outputs,), np.bool_)
+    column, whole, truth = Buffer(labels), Buffer(labels, np.int64), Buffer(labels, np.bool_)
+    wide = Buffer(labels, np.float64)
     return (table, truths, *(column,) * 5, wide, whole, whole, truth, truth)
+
+
+def work_of(call: LossCall[SoftmaxCrossEntropy]) -> Work:
+    """The scratch arrays by their names, a line for each label."""
+    labels = call.target.size
+    shapes = ((labels, -1),) * 2 + ((labels, 1),) * 5 + ((labels,),) * 5
+    arrays = (a.reshape(s) for a, s in zip(call.scratch, shapes, strict=True))
+    return Work(*arrays)
+
+
+def _logits(call: LossCall[SoftmaxCrossEntropy], array: Array) -> Array:
+    return array.reshape(call.target.size, -1)
 
 
 def _is_plain(loss: SoftmaxCrossEntropy) -> bool:
@@ -56,16 +65,17 @@ def _is_plain(loss: SoftmaxCrossEntropy) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _class_weights(loss: SoftmaxCrossEntropy, classes: int, dtype: np.dtype[np.generic]) -> Array:
+def class_weights(loss: SoftmaxCrossEntropy, classes: int, dtype: np.dtype[np.generic]) -> Array:
+    """What the classes weigh."""
     return np.array(loss.class_weights or (1.0,) * classes, dtype)
 
 
 def _classes(target: Target) -> Shape:
-    return (target.classes,)
+    return (*target.shape, target.classes)
 
 
 def _cross_entropy(call: LossCall[SoftmaxCrossEntropy]) -> Statistics:
-    work = _Work(*call.scratch)
+    work = work_of(call)
     _shift(call, work)
     divisor, rows = _weigh(call, work)
     hits = _hits(call, work)
@@ -73,34 +83,37 @@ def _cross_entropy(call: LossCall[SoftmaxCrossEntropy]) -> Statistics:
         chosen = summed(work.chosen_N1, work.wide_N)
         _normalize(work.probabilities_NC, work.log_total_N1)
         return divisor, summed(work.log_total_N1, work.wide_N) - chosen, rows, *hits
-    weights_C = _class_weights(call.loss, call.output.shape[1], call.output.dtype)
+    classes = work.probabilities_NC.shape[1]
+    weights_C = class_weights(call.loss, classes, call.output.dtype)
     np.matmul(work.probabilities_NC, weights_C, out=work.all_N1.reshape(-1))
     _normalize(work.probabilities_NC, work.log_total_N1)
     return divisor, _weighted_loss(work, float(weights_C.sum())), rows, *hits
 
 
-def _shift(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> None:
+def _shift(call: LossCall[SoftmaxCrossEntropy], work: Work) -> None:
     """Logits less their row's largest, the one of the label, and where that stands."""
-    classes = call.output.shape[1]
-    np.maximum(call.target, 0, out=work.places_N)
+    z_NC = _logits(call, call.output)
+    classes = z_NC.shape[1]
+    np.maximum(call.target.reshape(-1), 0, out=work.places_N)
     np.minimum(work.places_N, classes - 1, out=work.places_N)
-    np.multiply(call.row_numbers, classes, out=work.counts_N)
+    np.multiply(call.label_numbers, classes, out=work.counts_N)
     np.add(work.places_N, work.counts_N, out=work.places_N)
-    np.maximum.reduce(call.output, axis=1, keepdims=True, out=work.log_total_N1)
-    np.subtract(call.output, work.log_total_N1, out=work.probabilities_NC)
+    np.maximum.reduce(z_NC, axis=1, keepdims=True, out=work.log_total_N1)
+    np.subtract(z_NC, work.log_total_N1, out=work.probabilities_NC)
     _take(work.probabilities_NC, work.places_N, work.chosen_N1)
 
 
-def _weigh(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> tuple[float, float]:
+def _weigh(call: LossCall[SoftmaxCrossEntropy], work: Work) -> tuple[float, float]:
     """Fills kept, share and even; the sum of the labels' weights, and of the rows kept."""
+    labels_N = call.target.reshape(-1)
     if _is_plain(call.loss):
         work.kept_N.fill(True)
-        return float(len(call.target)), float(len(call.target))
-    classes, ignored = call.output.shape[1], call.loss.ignore_index
+        return float(labels_N.size), float(labels_N.size)
+    classes, ignored = work.probabilities_NC.shape[1], call.loss.ignore_index
     # No label is -1.
-    np.not_equal(call.target, -1 if ignored is None else ignored, out=work.kept_N)
-    weights_C = _class_weights(call.loss, classes, call.output.dtype)
-    np.take(weights_C, call.target, mode="clip", out=work.share_N1.reshape(-1))
+    np.not_equal(labels_N, -1 if ignored is None else ignored, out=work.kept_N)
+    weights_C = class_weights(call.loss, classes, call.output.dtype)
+    np.take(weights_C, labels_N, mode="clip", out=work.share_N1.reshape(-1))
     kept_N1 = work.kept_N.reshape(-1, 1)
     np.multiply(work.share_N1, kept_N1, out=work.share_N1)
     divisor = summed(work.share_N1, work.wide_N)
@@ -109,13 +122,14 @@ def _weigh(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> tuple[float, flo
     return divisor, float(np.count_nonzero(work.kept_N))
 
 
-def _hits(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> tuple[float, ...]:
+def _hits(call: LossCall[SoftmaxCrossEntropy], work: Work) -> tuple[float, ...]:
     """Rows whose label is the first of the largest, and is of the TOP largest even after ties."""
-    np.argmax(call.output, axis=1, out=work.counts_N)
-    np.equal(work.counts_N, call.target, out=work.hits_N)
+    z_NC = _logits(call, call.output)
+    np.argmax(z_NC, axis=1, out=work.counts_N)
+    np.equal(work.counts_N, call.target.reshape(-1), out=work.hits_N)
     np.logical_and(work.hits_N, work.kept_N, out=work.hits_N)
     correct = float(np.count_nonzero(work.hits_N))
-    if call.output.shape[1] <= TOP:
+    if z_NC.shape[1] <= TOP:
         return (correct,)
     np.greater_equal(work.probabilities_NC, work.chosen_N1, out=work.truths_NC)
     np.add.reduce(work.truths_NC, axis=1, dtype=np.int64, out=work.counts_N)
@@ -124,7 +138,7 @@ def _hits(call: LossCall[SoftmaxCrossEntropy], work: _Work) -> tuple[float, ...]
     return correct, float(np.count_nonzero(work.hits_N))
 
 
-def _weighted_loss(work: _Work, total_weight: float) -> float:
+def _weighted_loss(work: Work, total_weight: float) -> float:
     """Σ share (log Σ exp - chosen) + even (total_weight log Σ exp - all)."""
     np.subtract(work.log_total_N1, work.chosen_N1, out=work.chosen_N1)
     np.multiply(work.chosen_N1, work.share_N1, out=work.chosen_N1)
@@ -137,12 +151,12 @@ def _weighted_loss(work: _Work, total_weight: float) -> float:
 
 def _cross_entropy_vjp(call: LossCall[SoftmaxCrossEntropy]) -> None:
     """softmax(z) - 1 at the label; with weights p (share + even Σ w) - even w, - share there."""
-    work, dz_NC = _Work(*call.scratch), call.output_gradient
+    work, dz_NC = work_of(call), _logits(call, call.output_gradient)
     if _is_plain(call.loss):
         np.copyto(dz_NC, work.probabilities_NC)
         work.share_N1.fill(1)
     else:
-        weights_C = _class_weights(call.loss, dz_NC.shape[1], dz_NC.dtype)
+        weights_C = class_weights(call.loss, dz_NC.shape[1], dz_NC.dtype)
         np.multiply(work.even_N1, float(weights_C.sum()), out=work.chosen_N1)
         np.add(work.chosen_N1, work.share_N1, out=work.chosen_N1)
         np.multiply(work.probabilities_NC, work.chosen_N1, out=dz_NC)
@@ -165,7 +179,7 @@ def _normalize(shifted_NC: Array, log_total_N1: Array) -> None:
     np.log(log_total_N1, out=log_total_N1)
 
 
-def _divergence_scratch(outputs: int) -> tuple[Buffer, ...]:
+def _divergence_scratch(outputs: int, _target: Target) -> tuple[Buffer, ...]:
     """Probabilities, products, two columns as long as there are distributions, and a wide array."""
     numbers = Buffer((outputs,))
     return (numbers,) * 4 + (Buffer((outputs,), np.float64),)

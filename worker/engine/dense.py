@@ -33,7 +33,7 @@ def _shape(layer: Dense, inputs: Shapes) -> Shape:
 def _weights(layer: Dense, inputs: Shapes) -> tuple[Weights, ...]:
     fan_in, fan_out = inputs[0][-1], layer.units
     weight = Weights("weight", (fan_out, fan_in), layer.initializer, fan_in, fan_out)
-    bias = Weights("bias", (fan_out,), Initializer.ZEROS, fan_in, fan_out)
+    bias = Weights("bias", (fan_out,), Initializer.ZEROS, fan_in, fan_out, layer.bias_initial)
     return (weight, bias) if layer.bias else (weight,)
 
 

@@ -1,23 +1,31 @@
 """A model as nodes with inferred shapes, every fault named with its field path."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from gradloom.worker.engine.arrays import Shape, size, text
-from gradloom.worker.engine.check import WORDS, check_model, has_no_order
+from gradloom.worker.engine.arrays import UNKNOWN, Shape, fits, size, text
+from gradloom.worker.engine.blocks import Part, branches, projections
+from gradloom.worker.engine.check import WORDS, check_model, has_no_order, path_of
 from gradloom.worker.engine.losses import RULES, describe_target, fits_target
 from gradloom.worker.engine.metrics import statistics_of
 from gradloom.worker.engine.operation import Flops, RunningMean, ShapeMismatch, Weights
 from gradloom.worker.engine.operations import OPERATIONS
+from gradloom.worker.engine.presets import OUTPUTS, expanded
 from gradloom.worker.engine.spec import (
+    Attention,
+    Concat,
+    Embedding,
     Fault,
+    Flatten,
     Initializer,
+    Joint,
     Layer,
     Loss,
     Model,
     Residual,
     SoftmaxCrossEntropy,
     Target,
+    TransformerBlock,
 )
 from gradloom.worker.engine.wiring import order
 
@@ -46,6 +54,7 @@ class Parameter:
     fan_in: int
     fan_out: int
     offset: int
+    shift: float = 0.0
 
     @property
     def size(self) -> int:
@@ -198,6 +207,20 @@ class Graph:
         """The shapes a node reads."""
         return tuple(self.nodes[index].shape for index in node.inputs)
 
+    def choices(self, place: int) -> int:
+        """How many whole numbers from 0 an input may be to its readers; 0 for any number."""
+        return min((found for found in self._choices(place) if found), default=0)
+
+    def _choices(self, place: int) -> Iterator[int]:
+        index = [i for i, node in enumerate(self.nodes) if not node.inputs][place]
+        for node in self.nodes:
+            choices = _choices_of(node) if node.inputs else ()
+            yield from (
+                count
+                for source, count in zip(node.inputs, choices, strict=False)
+                if source == index
+            )
+
     def _row(self, node: Node, inputs_need_gradient: bool) -> LayerRow:
         flops: Flops = OPERATIONS[node.operation].flops(node.layer, self.input_shapes(node))
         return LayerRow(
@@ -221,11 +244,29 @@ def build_graph(model: Model, loss: Loss, inputs: InputShapes, target: Target) -
         builder.add_nodes(model, named)
     else:
         builder.add_chain(model, _only(inputs))
+    if isinstance(loss, Joint):
+        builder.add_joint(loss)
     graph = Graph(builder.finished(), loss, target)
-    faults = (*faults, *builder.faults, *_check_output(graph), *_check_class_weights(loss, target))
+    ends = tuple(_ends(graph, builder.ends))
+    faults = (
+        *faults,
+        *builder.faults,
+        *_check_tokens(graph),
+        *(_told_of(model, fault) for end in ends for fault in _check_output(graph, end)),
+        *(fault for end in ends for fault in _check_class_weights(end)),
+    )
     if faults:
         raise ModelError(faults)
     return graph
+
+
+def _told_of(model: Model, fault: Fault) -> Fault:
+    """A fault of a preset's last layer as one of the field that decides it."""
+    if model.kind is None or not fault.field.endswith(".dense.units"):
+        return fault
+    field = OUTPUTS.get(type(model.kind), "outputs")
+    sentence = fault.description.replace("set units:", f"set {field}:")
+    return Fault(f"{path_of(model)}.{field}", sentence)
 
 
 def _only(inputs: InputShapes) -> Shape:
@@ -240,8 +281,10 @@ class _Builder:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self.ends: dict[str, int] = {}
         self.faults: list[Fault] = []
         self._offset = 0
+        self._mask: int | None = None
         self._buffer_offset = 0
 
     def finished(self) -> tuple[Node, ...]:
@@ -254,40 +297,61 @@ class _Builder:
     def add_chain(self, model: Model, input_shape: Shape) -> None:
         """The data, and the layers one after the other."""
         self.nodes.append(Node("input", None, (), input_shape, "data", 0))
-        self._add_layers(model.layers, (0,), "model", "layers.")
+        self._add_layers(expanded(model).layers, (0,), f"{path_of(model)}.layers", "layers.")
 
     def add_nodes(self, model: Model, inputs: Mapping[str, Shape]) -> None:
         """The data's arrays, and the model's nodes in an order in which they can be computed."""
-        ends: dict[str, int] = {}
         for name, shape in inputs.items():
-            ends[name] = len(self.nodes)
-            self.nodes.append(Node("input", None, (), shape, f"data.{name}", ends[name]))
+            self.ends[name] = len(self.nodes)
+            self.nodes.append(Node("input", None, (), shape, f"data.{name}", self.ends[name]))
         for place in order(model):
             node = model.nodes[place]
-            sources = tuple(ends[name] for name in node.inputs)
-            path = f"model.nodes[{place}]"
-            ends[node.name] = self._add_layers(node.layers, sources, path, f"{node.name}.")
+            sources = tuple(self.ends[name] for name in node.inputs)
+            path = f"model.nodes[{place}].layers"
+            self.ends[node.name] = self._add_layers(node.layers, sources, path, f"{node.name}.")
+
+    def add_joint(self, joint: Joint) -> None:
+        """Brings the outputs that several losses read into one, side by side."""
+        path = "loss.joint"
+        flat = tuple(self._flat(self.ends[part.output], path) for part in joint.parts)
+        self._add_node("concat", Concat(), flat, f"{path}.concat", "")
+
+    def _flat(self, source: int, path: str) -> int:
+        if len(self.nodes[source].shape) == 1:
+            return source
+        return self._add_node("flatten", Flatten(), (source,), f"{path}.flatten", "")
 
     def _add_layers(
         self, layers: tuple[Layer, ...], sources: tuple[int, ...], path: str, name: str
     ) -> int:
         """Chain the layers to the nodes sources; returns the node they end in."""
         for index, layer in enumerate(layers):
-            inner_path = f"{path}.layers[{index}].{WORDS[type(layer)]}"
+            inner_path = f"{path}[{index}].{WORDS[type(layer)]}"
             sources = (self._add_layer(layer, sources, inner_path, f"{name}{index}."),)
         return sources[0]
 
     def _add_layer(self, layer: Layer, sources: tuple[int, ...], path: str, name: str) -> int:
         word = WORDS[type(layer)]
         sources = self._as_many(sources, word, path)
-        if isinstance(layer, Residual):
-            end = self._add_layers(layer.layers, sources, path, f"{name}layers.")
-            return self._add_node("add", layer, (*sources, end), path, name)
+        match layer:
+            case Residual():
+                return self._add_residual(layer, sources, path, name)
+            case TransformerBlock():
+                return self._add_block(layer, sources, path, name)
+            case Attention():
+                return self._add_attention(layer, sources, path, name, path)
+            case Embedding(padding_index=int()):
+                self._mask = self._add_node("padding_mask", layer, sources, path, name)
         return self._add_node(word, layer, sources, path, name)
+
+    def _add_residual(self, layer: Residual, sources: tuple[int, ...], path: str, name: str) -> int:
+        end = self._add_layers(layer.layers, sources, f"{path}.layers", f"{name}layers.")
+        short = self._add_layers(layer.shortcut, sources, f"{path}.shortcut", f"{name}shortcut.")
+        return self._add_node("add", layer, (short, end), path, name)
 
     def _as_many(self, sources: tuple[int, ...], word: str, path: str) -> tuple[int, ...]:
         """The sources, or as many of them as the layer takes and one more fault."""
-        least, most = OPERATIONS[word].arity if word in OPERATIONS else (1, 1)
+        least, most = _arity(word)
         if len(sources) < least:
             self.faults.append(Fault(path, _TOO_FEW.format(word, least)))
         if len(sources) > most:
@@ -295,8 +359,61 @@ class _Builder:
             self.faults.append(Fault(path, _TOO_MANY.format(word, takes, len(sources))))
         return sources[:most]
 
+    def _add_block(
+        self, layer: TransformerBlock, sources: tuple[int, ...], path: str, name: str
+    ) -> int:
+        source, *masks = sources
+        shape = self.nodes[source].shape
+        for branch in branches(layer, shape[-1] if shape else UNKNOWN):
+            end = source
+            for part in branch:
+                inputs = (end, *masks) if isinstance(part.layer, Attention) else (end,)
+                end = self._add_part(part, inputs, path, name, path)
+            inner = Residual(tuple(part.layer for part in branch))
+            source = self._add_node("add", inner, (source, end), f"{path}.residual", name)
+        return source
+
+    def _add_part(
+        self, part: Part, sources: tuple[int, ...], path: str, name: str, blamed: str
+    ) -> int:
+        inside, prefix = f"{path}.{part.word}", name + part.name
+        if isinstance(part.layer, Attention):
+            return self._add_attention(part.layer, sources, inside, prefix, blamed)
+        return self._add_node(WORDS[type(part.layer)], part.layer, sources, inside, prefix, blamed)
+
+    def _add_attention(
+        self, layer: Attention, sources: tuple[int, ...], path: str, name: str, blamed: str
+    ) -> int:
+        source, *masks = sources
+        shape = self.nodes[source].shape
+        try:
+            before, after = projections(layer, shape)
+        except ShapeMismatch as mismatch:
+            self._blame(mismatch, blamed)
+            return source
+        inner = self._add_part(before, (source,), path, name, blamed)
+        inputs = (inner, *(masks or self._masks(shape)))
+        mixed = self._add_node("attention", layer, inputs, path, name, blamed)
+        return self._add_part(after, (mixed,), path, name, blamed)
+
+    def _masks(self, shape: Shape) -> tuple[int, ...]:
+        """The mask of padding that fits rows of this shape."""
+        if self._mask is None or not fits(self.nodes[self._mask].shape, shape[:-1]):
+            return ()
+        return (self._mask,)
+
+    def _blame(self, mismatch: ShapeMismatch, path: str) -> None:
+        field = f"{path}.{mismatch.field}" if mismatch.field else path
+        self.faults.append(Fault(field, mismatch.sentence))
+
     def _add_node(
-        self, operation: str, layer: Layer, inputs: tuple[int, ...], path: str, name: str
+        self,
+        operation: str,
+        layer: Layer,
+        inputs: tuple[int, ...],
+        path: str,
+        name: str,
+        blamed: str | None = None,
     ) -> int:
         rules = OPERATIONS[operation]
         shapes = tuple(self.nodes[index].shape for index in inputs)
@@ -304,8 +421,7 @@ class _Builder:
             shape = rules.shape(layer, shapes)
             weights, means = rules.weights(layer, shapes), rules.buffers(layer, shapes)
         except ShapeMismatch as mismatch:
-            field = f"{path}.{mismatch.field}" if mismatch.field else path
-            self.faults.append(Fault(field, mismatch.sentence))
+            self._blame(mismatch, blamed or path)
             shape, weights, means = mismatch.assumed, (), ()
         parameters = tuple(self._parameter(weight, name) for weight in weights)
         buffers = tuple(self._buffer(mean, name) for mean in means)
@@ -322,11 +438,28 @@ class _Builder:
             weight.fan_in,
             weight.fan_out,
             offset,
+            weight.shift,
         )
 
     def _buffer(self, mean: RunningMean, name: str) -> Buffer:
         offset, self._buffer_offset = self._buffer_offset, self._buffer_offset + size(mean.shape)
         return Buffer(name + mean.name, mean.shape, mean.initializer, mean.momentum, offset)
+
+
+def _choices_of(node: Node) -> tuple[int, ...]:
+    """Those of the operation, or of the first of a chain, which reads what the chain reads."""
+    layer = node.layer
+    while isinstance(layer, Fused):
+        layer = layer.layers[0]
+    word = node.operation if layer is node.layer else WORDS.get(type(layer), "")
+    return OPERATIONS[word].choices(layer) if word in OPERATIONS else ()
+
+
+def _arity(word: str) -> tuple[int, int]:
+    """The least and the largest number of inputs of a layer."""
+    if word == "transformer_block":
+        return OPERATIONS["attention"].arity
+    return OPERATIONS[word].arity if word in OPERATIONS else (1, 1)
 
 
 _TOO_FEW = (
@@ -336,23 +469,61 @@ _TOO_FEW = (
 _TOO_MANY = "{0} takes {1}, the node has {2}: begin its layers with concat or add."
 
 
-def _check_output(graph: Graph) -> tuple[Fault, ...]:
-    rule = RULES[type(graph.loss)]
-    if graph.target.kind != rule.target:
-        return (Fault("loss", _WRONG_TARGET[rule.target].format(WORDS[type(graph.loss)])),)
-    if fits_target(rule, graph.output_shape, graph.target):
+def _check_tokens(graph: Graph) -> Iterator[Fault]:
+    """Token numbers come from the data: what a layer puts out is no whole number."""
+    for node in graph.nodes:
+        if isinstance(node.layer, Embedding) and node.operation == "embedding":
+            yield from _check_embedding(node.layer, node, graph)
+
+
+def _check_embedding(layer: Embedding, node: Node, graph: Graph) -> Iterator[Fault]:
+    if graph.nodes[node.inputs[0]].inputs:
+        yield Fault(node.path, "embedding reads token numbers from the data: put it first.")
+    if layer.padding_index is not None and layer.padding_index >= layer.size > 0:
+        sentence = (
+            f"padding_index is {layer.padding_index}, the embedding has {layer.size} entries (0 to "
+            f"{layer.size - 1}): use one of them or set size: {layer.padding_index + 1}."
+        )
+        yield Fault(f"{node.path}.padding_index", sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A node whose output goes into a loss, what it is held to, and the field of the loss."""
+
+    node: int
+    loss: Loss
+    target: Target
+    field: str
+
+
+def _ends(graph: Graph, named: Mapping[str, int]) -> Iterator[_End]:
+    if not isinstance(graph.loss, Joint):
+        yield _End(len(graph.nodes) - 1, graph.loss, graph.target, "loss")
+        return
+    pairs = zip(graph.loss.parts, graph.target.parts, strict=True)
+    for place, (part, target) in enumerate(pairs):
+        yield _End(named[part.output], part.loss, target, f"loss.joint.parts[{place}].loss")
+
+
+def _check_output(graph: Graph, end: _End) -> tuple[Fault, ...]:
+    rule = RULES[type(end.loss)]
+    if end.target.kind != rule.target:
+        return (Fault(end.field, _WRONG_TARGET[rule.target].format(WORDS[type(end.loss)])),)
+    if fits_target(rule, graph.nodes[end.node].shape, end.target):
         return ()
-    return (_misfit(graph, rule.wanted(graph.target)),)
+    return (_misfit(graph, end, rule.wanted(end.target)),)
 
 
-def _check_class_weights(loss: Loss, target: Target) -> tuple[Fault, ...]:
+def _check_class_weights(end: _End) -> tuple[Fault, ...]:
+    loss, target = end.loss, end.target
     if not isinstance(loss, SoftmaxCrossEntropy) or target.kind != "labels":
         return ()
     weights = len(loss.class_weights)
     if weights in (0, target.classes):
         return ()
     sentence = f"{describe_target(target)}, class_weights {weights}: give one for each class."
-    return (Fault("loss.softmax_cross_entropy.class_weights", sentence),)
+    return (Fault(f"{end.field}.softmax_cross_entropy.class_weights", sentence),)
 
 
 _WRONG_TARGET = {
@@ -361,24 +532,26 @@ _WRONG_TARGET = {
 }
 
 
-def _misfit(graph: Graph, wanted: Shape) -> Fault:
+def _misfit(graph: Graph, end: _End, wanted: Shape) -> Fault:
     """The output does not fit the target: names the dense layer to change, if there is one."""
-    last, subject = _shaping(graph), describe_target(graph.target)
-    output, units = graph.output_shape, size(wanted)
-    if last.operation == "dense" and len(output) == 1:
-        sentence = f"{subject}, the last layer {output[0]} outputs: set units: {units}."
+    last, subject = _shaping(graph, end.node), describe_target(end.target)
+    output = graph.nodes[end.node].shape
+    fits_but_last = bool(wanted) and output[:-1] == wanted[:-1]
+    units = wanted[-1] if fits_but_last else size(wanted)
+    if last.path.endswith(".dense") and (fits_but_last or len(output) == 1):
+        sentence = f"{subject}, the last layer {output[-1]} outputs: set units: {units}."
         return Fault(f"{last.path}.units", sentence)
-    flatten = "flatten, then " if len(output) > 1 else ""
+    flatten = "flatten, then " if len(output) > 1 and not fits_but_last else ""
     remedy = f"end with {flatten}dense units: {units}"
     sentence = f"{subject}, the model puts out the shape {text(output)}: {remedy}."
     return Fault(last.path, sentence)
 
 
-def _shaping(graph: Graph) -> Node:
-    """The node that gave the output its shape; the last one where only the input did."""
-    node = graph.nodes[-1]
+def _shaping(graph: Graph, end: int) -> Node:
+    """The node that gave an output its shape; the last one where only the input did."""
+    node = graph.nodes[end]
     while len(node.inputs) == 1 and graph.input_shapes(node) == (node.shape,):
         if node.operation == "dense":
             return node
         node = graph.nodes[node.inputs[0]]
-    return node if node.inputs else graph.nodes[-1]
+    return node if node.inputs else graph.nodes[end]

@@ -17,7 +17,8 @@ def initial_parameters(graph: Graph, seed: int) -> npt.NDArray[np.float32]:
     vector = np.zeros(graph.vector_size, np.float32)
     for index, parameter in enumerate(graph.parameters):
         key = Key(seed, INITIALIZE, layer=index)
-        vector[parameter.place] = _INITIALIZERS[parameter.initializer](key, parameter)
+        numbers = _INITIALIZERS[parameter.initializer](key, parameter)
+        vector[parameter.place] = numbers + parameter.shift
     for buffer in graph.buffers:
         vector[buffer.place] = float(buffer.initializer is Initializer.ONES)
     return vector
@@ -47,6 +48,11 @@ def _ones(_key: Key, parameter: Parameter) -> Floats:
     return np.ones(parameter.size)
 
 
+def _normal(key: Key, parameter: Parameter) -> Floats:
+    """Standard deviation 0.02, whatever the fans (Radford et al., 2018)."""
+    return normal(key, parameter.size) * 0.02
+
+
 def _he(parameter: Parameter) -> float:
     """The variance of He et al. (2015)."""
     return 2 / parameter.fan_in
@@ -69,4 +75,5 @@ _INITIALIZERS: dict[Initializer, Callable[[Key, Parameter], Floats]] = {
     Initializer.GLOROT_UNIFORM: _glorot_uniform,
     Initializer.ZEROS: _zeros,
     Initializer.ONES: _ones,
+    Initializer.NORMAL: _normal,
 }

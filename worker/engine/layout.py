@@ -10,7 +10,7 @@ import numpy as np
 
 from gradloom.worker.engine.arrays import Buffer, size
 from gradloom.worker.engine.graph import Graph, Node
-from gradloom.worker.engine.losses import RULES
+from gradloom.worker.engine.losses import rule_of
 from gradloom.worker.engine.operation import Operation
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.slots import Layout, Lifetime, Name, share
@@ -47,6 +47,17 @@ def row_bytes(graph: Graph, dtype: type[np.generic] = np.float32) -> int:
     layout = lay_out(graph, OPERATIONS, dtype, needed_gradients(graph))
     numbers = sum(size(node.shape) for node in graph.inputs) + size(graph.target.shape)
     return sum(layout.row_bytes) + numbers * np.dtype(dtype).itemsize
+
+
+def held_bytes(graph: Graph, node: Node, dtype: type[np.generic] = np.float32) -> int:
+    """What an operation keeps of each row of the forward pass: its output, and what its vjp saved.
+
+    Less than the sum over a graph is taken, since arrays share memory once they are read.
+    """
+    rules = OPERATIONS[node.operation]
+    saved = rules.saved(node.layer, graph.input_shapes(node))
+    buffers = (Buffer(node.shape), *(buffer for buffer in saved if buffer.per_row))
+    return sum(size(each.shape) * np.dtype(each.dtype or dtype).itemsize for each in buffers)
 
 
 def gradient_edges(graph: Graph, needed: frozenset[int]) -> tuple[tuple[Edge | None, ...], ...]:
@@ -156,7 +167,8 @@ class _Lives:
         return places
 
     def _scratch_users(self) -> Iterator[tuple[Buffer, ...]]:
-        yield RULES[type(self._graph.loss)].scratch(size(self._graph.output_shape))
+        outputs = size(self._graph.output_shape)
+        yield rule_of(self._graph.loss, self._graph.target).scratch(outputs, self._graph.target)
         for node in self._graph.nodes:
             if node.inputs:
                 yield self._rules(node).scratch(node.layer, self._graph.input_shapes(node))

@@ -18,10 +18,13 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, slots=True)
 class LossCall(Generic[K]):
-    """A loss's arrays for one number of rows; scratch lasts from the forward pass to the vjp."""
+    """A loss's arrays for one number of rows; scratch lasts from the forward pass to the vjp.
+
+    label_numbers count the labels, of which a row may have several.
+    """
 
     loss: K
-    row_numbers: Labels
+    label_numbers: Labels
     output: Array
     target: Array
     scratch: tuple[Array, ...]
@@ -34,14 +37,16 @@ class LossRule(Generic[K]):
 
     forward returns the loss's statistics, sums over rows: metrics.STATISTICS says which. vjp,
     called after it, writes the gradient of the summed loss with respect to the model's output.
-    scratch takes the numbers a row puts out.
+    scratch takes the numbers a row puts out, and the target. measure, called after forward where a
+    model is evaluated and not in training, counts what metrics.MEASURES says.
     """
 
     forward: Callable[[LossCall[K]], Statistics]
     vjp: Callable[[LossCall[K]], None]
     target: str
     wanted: Callable[[Target], Shape]
-    scratch: Callable[[int], tuple[Buffer, ...]]
+    scratch: Callable[[int, Target], tuple[Buffer, ...]]
+    measure: Callable[[LossCall[K]], Statistics] | None = None
 
 
 def numbers(target: Target) -> Shape:

@@ -11,10 +11,12 @@ from gradloom.worker.engine.distances import (
     MEAN_ABSOLUTE_ERROR,
     MEAN_SQUARED_ERROR,
 )
+from gradloom.worker.engine.joint import joint_rule
 from gradloom.worker.engine.loss import LossRule
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Huber,
+    Joint,
     KlDivergence,
     Loss,
     MeanAbsoluteError,
@@ -24,7 +26,9 @@ from gradloom.worker.engine.spec import (
 )
 
 # Any: each rule takes its own loss's description.
-RULES: Mapping[type[Loss], LossRule[Any]] = {
+Rules = Mapping[type[Loss], LossRule[Any]]
+
+RULES: Rules = {
     SoftmaxCrossEntropy: SOFTMAX_CROSS_ENTROPY,
     MeanSquaredError: MEAN_SQUARED_ERROR,
     BinaryCrossEntropy: BINARY_CROSS_ENTROPY,
@@ -32,6 +36,13 @@ RULES: Mapping[type[Loss], LossRule[Any]] = {
     Huber: HUBER,
     KlDivergence: KL_DIVERGENCE,
 }
+
+
+def rule_of(loss: Loss, target: Target, rules: Rules = RULES) -> LossRule[Any]:
+    """The rule of a loss that is held to this target, from a table of those of one output."""
+    if isinstance(loss, Joint):
+        return joint_rule(loss, target, lambda part: rules[type(part)])
+    return rules[type(loss)]
 
 
 def fits_target(rule: LossRule[Any], output: Shape, target: Target) -> bool:
@@ -42,6 +53,8 @@ def fits_target(rule: LossRule[Any], output: Shape, target: Target) -> bool:
 
 def describe_target(target: Target) -> str:
     """The target as the subject of a sentence."""
+    if target.kind == "labels" and target.shape:
+        return f"The data has {target.classes} classes at each of {text(target.shape)} positions"
     if target.kind == "labels":
         return f"The data has {target.classes} classes"
     if target.shape == ():

@@ -99,16 +99,19 @@ def _forward(call: Call[Norm], _key: Key | None) -> None:
 
 def _vjp(call: Call[Norm]) -> None:
     """With g = w dy: dx = scale (g - mean g - x̂ mean(g x̂)); mean g drops out of RMS norm."""
+    dx = call.input_gradients[0]
+    if dx is not None:
+        np.multiply(call.output_gradient, call.parameters[0], out=dx)
+        _towards_input(call, _view(call.layer, dx))
+
+
+def _vjp_parameters(call: Call[Norm]) -> None:
     product = call.scratch[0]
     dw, *bias_gradient = call.parameter_gradients
     np.multiply(call.output_gradient, call.saved[0], out=product)
     np.add.reduce(_rows(product), axis=0, out=dw)
     for db in bias_gradient:
         np.add.reduce(_rows(call.output_gradient), axis=0, out=db)
-    dx = call.input_gradients[0]
-    if dx is not None:
-        np.multiply(call.output_gradient, call.parameters[0], out=dx)
-        _towards_input(call, _view(call.layer, dx))
 
 
 def _towards_input(call: Call[Norm], dx_NPGC: Array) -> None:
@@ -149,6 +152,8 @@ def _rows(array: Array) -> Array:
 LAYER_NORM: Operation[Norm] = Operation(
     forward=_forward,
     vjp=_vjp,
+    vjp_parameters=_vjp_parameters,
+    rowwise=True,
     flops=_flops,
     shape=_shape("layer_norm"),
     weights=_weights,

@@ -66,7 +66,7 @@ def normal_cdf(x: Array, out: Array, t: Array, bell: Array) -> None:
     np.multiply(bell, t, out=bell)
     np.multiply(t, 2, out=t)
     np.subtract(t, 1, out=t)
-    _horner(_MILLS[x.dtype.type], t, out)
+    _horner(MILLS[x.dtype.type], t, out)
     np.multiply(out, bell, out=out)
     np.subtract(0.5, out, out=out)
     np.copysign(out, x, out=out)
@@ -81,7 +81,7 @@ def _horner(coefficients: tuple[float, ...], x: Array, out: Array) -> None:
 
 
 # R of normal_cdf by rising powers.
-_MILLS: dict[type[np.generic], tuple[float, ...]] = {
+MILLS: dict[type[np.generic], tuple[float, ...]] = {
     np.float32: (
         0.188821283,
         0.151974101,

@@ -32,13 +32,17 @@ class ShapeMismatch(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A trainable array of an operation; fans are the inputs and outputs of one unit."""
+    """A trainable array of an operation; fans are the inputs and outputs of one unit.
+
+    shift is added to all that the initializer gives.
+    """
 
     name: str
     shape: Shape
     initializer: Initializer
     fan_in: int
     fan_out: int
+    shift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,11 @@ def like_input(
     return lambda _layer, inputs: (Buffer(inputs[0], dtype),) * count
 
 
+def any_numbers(_layer: object) -> tuple[int, ...]:
+    """The rule of an operation that takes any numbers."""
+    return ()
+
+
 def per_element(forward: int, inputs: int) -> Callable[[object, Shapes], Flops]:
     """The FLOP rule of everything elementwise."""
 
@@ -138,9 +147,12 @@ class Operation(Generic[L]):
     arrays of the forward pass, beside saved, that vjp reads.
 
     A rowwise operation makes a row's output and input gradient of that row alone, to the same
-    bits whatever rows stand beside it, so that several shards may share a call; its vjp goes
-    towards the inputs only and vjp_parameters, shard by shard, towards the parameters. That a
+    bits whatever rows stand beside it, so that several shards may share a call; vjp_parameters
+    goes, shard by shard, towards the parameters, and after it vjp towards the inputs only. That a
     matrix product is rowwise depends on where shards begin, so a plan that joins them checks it.
+
+    choices are, for each of the first inputs, how many whole numbers from 0 it may be; 0 for any
+    number. The others take any numbers.
 
     arity is the least and the largest number of inputs.
     """
@@ -156,4 +168,5 @@ class Operation(Generic[L]):
     scratch: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers
     rowwise: bool = False
     vjp_parameters: Callable[[Call[L]], None] | None = None
+    choices: Callable[[L], tuple[int, ...]] = any_numbers
     arity: tuple[int, int] = (1, 1)

@@ -16,10 +16,14 @@ from gradloom.worker.engine.activations import (
     SOFTPLUS,
     TANH,
 )
+from gradloom.worker.engine.attention import ATTENTION
 from gradloom.worker.engine.batch_normalization import BATCH_NORM
 from gradloom.worker.engine.convolution import CONV1D, CONV2D
 from gradloom.worker.engine.dense import DENSE
 from gradloom.worker.engine.dropout import DROPOUT
+from gradloom.worker.engine.embedding import EMBEDDING, PADDING_MASK, POSITIONS
+from gradloom.worker.engine.gru import GRU
+from gradloom.worker.engine.lstm import LSTM
 from gradloom.worker.engine.normalization import GROUP_NORM, LAYER_NORM, RMS_NORM
 from gradloom.worker.engine.operation import Operation
 from gradloom.worker.engine.pooling import (
@@ -54,6 +58,10 @@ OPERATIONS: Operations = {
     "layer_norm": LAYER_NORM,
     "rms_norm": RMS_NORM,
     "group_norm": GROUP_NORM,
+    "embedding": EMBEDDING,
+    "padding_mask": PADDING_MASK,
+    "positions": POSITIONS,
+    "attention": ATTENTION,
     "conv1d": CONV1D,
     "conv2d": CONV2D,
     "max_pool1d": MAX_POOL1D,
@@ -65,4 +73,6 @@ OPERATIONS: Operations = {
     "batch_norm": BATCH_NORM,
     "reshape": RESHAPE,
     "concat": CONCAT,
+    "lstm": LSTM,
+    "gru": GRU,
 }

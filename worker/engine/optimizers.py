@@ -9,6 +9,7 @@ their order are PyTorch's where it has the rule.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -36,12 +37,14 @@ _BLOCK = 8192  # elements updated at a time: all arrays of a block stay in the L
 class Moment:
     """What an update knows beside arrays: the learning rate, and the step counted from 1.
 
-    scale is what a rule that prepares multiplies the rate by.
+    The gradient is gradient_scale times what the vectors hold. trust is what a rule that prepares
+    multiplies the rate by.
     """
 
     learning_rate: float
     step: int
-    scale: float = 1.0
+    gradient_scale: float = 1.0
+    trust: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,36 @@ class Segment:
     decays: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """A segment of every vector."""
+
+    gradient: Array
+    parameters: Array
+    slots: tuple[Array, ...]
+    new_parameters: Array
+    new_slots: tuple[Array, ...]
+
+    def blocks(self, scale: float) -> Iterator[Block]:
+        """Its blocks, one after the other in the same working memory, the gradient scaled."""
+        work = np.empty((2, min(_BLOCK, self.gradient.size)), self.gradient.dtype)
+        for start in range(0, self.gradient.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            count = self.gradient[part].size
+            np.multiply(self.gradient[part], scale, out=work[0, :count])
+            yield Block(
+                gradient=work[0, :count],
+                parameters=self.parameters[part],
+                slots=tuple(slot[part] for slot in self.slots),
+                new_parameters=self.new_parameters[part],
+                new_slots=tuple(slot[part] for slot in self.new_slots),
+                scratch=work[1, :count],
+            )
+
+
+# Any: each function takes its own rule.
+Updates = Mapping[type[UpdateRule], Callable[[Any, Vectors, Moment], None]]
+
 _EVERYTHING = (Segment(slice(None)),)
 
 
@@ -111,63 +144,44 @@ def update(
     *,
     learning_rate: float,
     step: int,
+    gradient_scale: float = 1.0,
     segments: Sequence[Segment] = _EVERYTHING,
+    updates: Updates = MappingProxyType({}),
 ) -> None:
-    """Write the parameters and slots after a step, counted from 1, with the batch's mean gradient.
+    """Write the parameters and slots after a step, counted from 1.
 
-    The new vectors may be the old ones, or share no memory with them. The segments cover them.
+    gradient_scale × gradient is the clipped mean of the batch. The new vectors may be the old
+    ones, or share no memory with them. The segments cover them. updates are taken for the rules
+    they know; NumPy does the others.
     """
-    moment = Moment(learning_rate, step)
+    moment = Moment(learning_rate, step, gradient_scale)
+    one_update = updates.get(type(kind), update_by_blocks)
     without_decay = replace(kind, weight_decay=0.0)
     for segment in segments:
-        vectors = _Vectors(
+        vectors = Vectors(
             gradient[segment.place],
             parameters[segment.place],
             tuple(slot[segment.place] for slot in slots),
             new_parameters[segment.place],
             tuple(slot[segment.place] for slot in new_slots),
         )
-        _update_segment(kind if segment.decays else without_decay, vectors, moment)
+        one_update(kind if segment.decays else without_decay, vectors, moment)
 
 
-@dataclass(frozen=True, slots=True)
-class _Vectors:
-    """A segment of every vector."""
-
-    gradient: Array
-    parameters: Array
-    slots: tuple[Array, ...]
-    new_parameters: Array
-    new_slots: tuple[Array, ...]
-
-    def blocks(self) -> Iterator[Block]:
-        """Its blocks, one after the other in the same working memory."""
-        work = np.empty((2, min(_BLOCK, self.gradient.size)), self.gradient.dtype)
-        for start in range(0, self.gradient.size, _BLOCK):
-            part = slice(start, start + _BLOCK)
-            count = self.gradient[part].size
-            np.copyto(work[0, :count], self.gradient[part])
-            yield Block(
-                gradient=work[0, :count],
-                parameters=self.parameters[part],
-                slots=tuple(slot[part] for slot in self.slots),
-                new_parameters=self.new_parameters[part],
-                new_slots=tuple(slot[part] for slot in self.new_slots),
-                scratch=work[1, :count],
-            )
-
-
-def _update_segment(kind: UpdateRule, vectors: _Vectors, moment: Moment) -> None:
+def update_by_blocks(kind: UpdateRule, vectors: Vectors, moment: Moment) -> None:
+    """One update of a segment in NumPy."""
     rule = _RULES[type(kind)]
     if rule.prepare is not None:
-        sums = [rule.prepare(kind, block, moment) for block in vectors.blocks()]
-        scale = _trust(sum(size for size, _ in sums), sum(step for _, step in sums))
-        moment = replace(moment, scale=scale)
-    for block in vectors.blocks():
+        sums = [
+            rule.prepare(kind, block, moment) for block in vectors.blocks(moment.gradient_scale)
+        ]
+        ratio = trust(sum(size for size, _ in sums), sum(step for _, step in sums))
+        moment = replace(moment, trust=ratio)
+    for block in vectors.blocks(moment.gradient_scale):
         rule.update(kind, block, moment)
 
 
-def _trust(size: float, step: float) -> float:
+def trust(size: float, step: float) -> float:
     """The root of a parameter's sum of squares over that of its step; 1 where either is 0."""
     return math.sqrt(size) / math.sqrt(step) if size > 0 and step > 0 else 1.0
 
@@ -280,7 +294,7 @@ def _lamb_prepare(kind: Lamb, block: Block, moment: Moment) -> tuple[float, floa
 def _lamb(kind: Lamb, block: Block, moment: Moment) -> None:
     """p ← p - rate ‖p‖ / ‖u‖ u; the norms are over a whole parameter."""
     _lamb_direction(kind, block, moment)
-    np.multiply(block.scratch, moment.learning_rate * moment.scale, out=block.scratch)
+    np.multiply(block.scratch, moment.learning_rate * moment.trust, out=block.scratch)
     np.subtract(block.parameters, block.scratch, out=block.new_parameters)
 
 

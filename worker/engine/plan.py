@@ -14,8 +14,9 @@ from gradloom.worker.engine.binding import Bound, Memory, bind
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.layout import lay_out, needed_gradients, workspaces
 from gradloom.worker.engine.loss import LossCall
-from gradloom.worker.engine.losses import RULES
-from gradloom.worker.engine.metrics import Statistics
+from gradloom.worker.engine.losses import RULES, Rules, rule_of
+from gradloom.worker.engine.metrics import Statistics, measures_of
+from gradloom.worker.engine.non_finite import NonFinite, first_non_finite
 from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.shards import Shard
@@ -52,6 +53,7 @@ class Plan:
         registers: int = 1,
         input_gradient: bool = False,
         operations: Operations = OPERATIONS,
+        losses: Rules = RULES,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.graph = graph
@@ -62,7 +64,7 @@ class Plan:
         self.backward_seconds = 0.0
         self._operations = operations
         self._clock = clock
-        self._rules = RULES[type(graph.loss)]
+        self._rules = rule_of(graph.loss, graph.target, losses)
         self._needed = needed_gradients(graph, input_gradient)
         self._memory = self._allocate(dtype)
         self._bindings: dict[tuple[int, tuple[Shard, ...]], tuple[Array, Bound]] = {}
@@ -120,12 +122,18 @@ class Plan:
         return statistics
 
     def evaluate(self, rows: int, key: Key | None = None) -> Statistics:
-        """Measure the rows that were put in, as in training where a key is given."""
+        """Measure the rows that were put in; where a key is given, as training does and no more."""
         bound = self._bound((Shard(rows),))
         with np.errstate(all="ignore"):
             self._run(bound, (key,))
             (call,) = bound.losses
-            return self._rules.forward(call) if call else self._nothing()
+            statistics = self._rules.forward(call) if call else self._nothing()
+            return statistics if key else (*statistics, *self._measured(call))
+
+    def locate(self, rows: int, key: Key) -> NonFinite | None:
+        """Where training on the rows that were put in first comes to no finite number."""
+        bound = self._bound((Shard(rows),))
+        return first_non_finite(self.graph, self._operations, self._rules, bound, key)
 
     def predict(self, rows: int) -> Array:
         """The model's output for the rows that were put in; valid until the next call."""
@@ -133,6 +141,16 @@ class Plan:
         with np.errstate(all="ignore"):
             self._run(bound, (None,))
         return bound.output
+
+    def watch(self, rows: int, key: Key, see: Callable[[int, Array], None]) -> None:
+        """Run forward as in training, and show each node's number and output while it stands."""
+        bound = self._bound((Shard(rows),))
+        with np.errstate(all="ignore"):
+            for number, array in enumerate(self.all_inputs(rows)):
+                see(number, array)
+            for forward, call, _ in bound.forward:
+                forward(call, key)
+                see(call.number, call.output)
 
     def _run(self, bound: Bound, keys: Sequence[Key | None]) -> None:
         for forward, call, shard in bound.forward:
@@ -145,6 +163,12 @@ class Plan:
         statistics = self._rules.forward(call)
         self._rules.vjp(call)
         return statistics
+
+    def _measured(self, call: LossCall[Any] | None) -> Statistics:
+        """What an evaluation counts besides."""
+        if call is None or self._rules.measure is None:
+            return (0.0,) * measures_of(self.graph.loss, self.graph.target)
+        return self._rules.measure(call)
 
     def _nothing(self) -> Statistics:
         return (0.0,) * len(self.graph.statistics)
@@ -181,6 +205,5 @@ class Plan:
 
 
 def _target(graph: Graph, rows: int, dtype: Float) -> Array:
-    if graph.target.kind == "labels":
-        return np.zeros(rows, np.int64)
-    return np.zeros((rows, *graph.target.shape), dtype)
+    labels = graph.target.kind == "labels"
+    return np.zeros((rows, *graph.target.shape), np.int64 if labels else dtype)

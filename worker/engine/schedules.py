@@ -1,6 +1,8 @@
 """The learning rate of every step, in float64, from + − × ÷ √ alone."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gradloom.worker.engine.arithmetic import cosine, power, root_power
@@ -10,20 +12,47 @@ from gradloom.worker.engine.spec import (
     CosineSchedule,
     ExponentialSchedule,
     OneCycleSchedule,
+    ReduceOnPlateauSchedule,
     Schedule,
     StepSchedule,
 )
 
 
-def learning_rate(schedule: Schedule, base: float, step: int, steps: int) -> float:
-    """The rate of a step, counted from 0, in a training of so many steps."""
+@dataclass(frozen=True, slots=True)
+class Plateau:
+    """How the validation loss went: the best, measurements since without a better, reductions."""
+
+    best: float = math.inf
+    waited: int = 0
+    reductions: int = 0
+
+    def after(self, schedule: ReduceOnPlateauSchedule, loss: float) -> "Plateau":
+        """With one more measurement; a loss that is not a number is no better."""
+        if loss < self.best * (1 - schedule.threshold):
+            return Plateau(loss, 0, self.reductions)
+        if self.waited < schedule.patience:
+            return replace(self, waited=self.waited + 1)
+        return replace(self, waited=0, reductions=self.reductions + 1)
+
+
+def learning_rate(
+    schedule: Schedule, base: float, step: int, steps: int, reductions: int = 0
+) -> float:
+    """The rate of a step, counted from 0, in a training of so many steps.
+
+    reductions are those of a plateau; other schedules have none.
+    """
     warmup = schedule.warmup_steps
+    if isinstance(schedule, ReduceOnPlateauSchedule):
+        base *= max(power(schedule.factor, reductions), schedule.min_ratio)
     if step < warmup:
         return base * (step + 1) / warmup
     return base * _RATIOS[type(schedule)](schedule, step - warmup, steps - warmup)
 
 
-def _constant(_schedule: ConstantSchedule, _step: int, _steps: int) -> float:
+def _constant(
+    _schedule: ConstantSchedule | ReduceOnPlateauSchedule, _step: int, _steps: int
+) -> float:
     return 1.0
 
 
@@ -72,4 +101,5 @@ _RATIOS: dict[type[Schedule], Callable[[Any, int, int], float]] = {
     ExponentialSchedule: _exponential,
     OneCycleSchedule: _one_cycle,
     CosineRestartsSchedule: _cosine_restarts,
+    ReduceOnPlateauSchedule: _constant,
 }

@@ -10,6 +10,7 @@ import numpy as np
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.graph import build_graph
 from gradloom.worker.engine.initializers import initial_parameters
+from gradloom.worker.engine.kernels.optimizers import FAST_UPDATES, global_norm
 from gradloom.worker.engine.optimizers import init, update
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import CHECK, Key, uniform
@@ -75,7 +76,7 @@ def self_test() -> SelfTest:
 def _hash() -> str:
     digest = hashlib.sha256()
     with np.errstate(all="ignore"):
-        for result in (*_products(), *_functions(), *_training()):
+        for result in (*_products(), *_functions(), *_training(), *_compiled()):
             digest.update(np.ascontiguousarray(result).tobytes())
     return digest.hexdigest()
 
@@ -113,6 +114,17 @@ def _training() -> list[Array]:
         arrays = (plan.parameters, state) * 2
         update(adam, plan.gradient, *arrays, learning_rate=0.01, step=step)
     return [np.array(losses), plan.gradient, plan.parameters, *state]
+
+
+def _compiled() -> list[Array]:
+    """What kernels make of fused multiply-adds, divisions, roots and lanes: a step and a norm."""
+    adam = Adam(0.01)
+    gradient, parameters = _numbers(30, 131), _numbers(31, 131)
+    slots = tuple(_numbers(32 + number, 131) ** 2 for number in range(2))
+    new = [np.empty_like(parameters) for _ in range(3)]
+    arrays = (gradient, parameters, slots, new[0], new[1:])
+    update(adam, *arrays, learning_rate=0.01, step=2, updates=FAST_UPDATES)
+    return [*new, np.array(global_norm(gradient))]
 
 
 def _numbers(stream: int, *shape: int) -> Array:

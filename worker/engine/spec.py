@@ -17,7 +17,7 @@ class Fault:
 
 
 class Initializer(StrEnum):
-    """How a weight matrix begins; a bias begins at 0."""
+    """How a weight matrix begins; a bias begins at 0, or where its layer says."""
 
     HE_NORMAL = "he_normal"
     HE_UNIFORM = "he_uniform"
@@ -25,6 +25,7 @@ class Initializer(StrEnum):
     GLOROT_UNIFORM = "glorot_uniform"
     ZEROS = "zeros"
     ONES = "ones"
+    NORMAL = "normal"
 
 
 class GeluApproximation(StrEnum):
@@ -51,6 +52,7 @@ class Dense:
     units: int
     bias: bool = True
     initializer: Initializer = Initializer.HE_NORMAL
+    bias_initial: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,10 @@ class Flatten:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """x + layers(x)."""
+    """shortcut(x) + layers(x); x itself where there is no shortcut."""
 
     layers: tuple["Layer", ...]
+    shortcut: tuple["Layer", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,76 @@ class GroupNorm:
 
     groups: int
     epsilon: float = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A trained vector for each token; (T,) token numbers from 0 become (T, width).
+
+    Positions that hold padding_index are padding: attention that follows does not look at them.
+    """
+
+    size: int
+    width: int
+    padding_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """x + a trained vector for each of at most so many positions."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Multi-head self-attention over (T, width) (Vaswani et al., 2017).
+
+    Heads share keys and values in groups where there are fewer kv_heads (Ainslie et al., 2023).
+    Rotary turns queries and keys by their position (Su et al., 2021). An optional second input of
+    shape (T,) is 0 where a position is padding, which is not looked at.
+    """
+
+    heads: int
+    kv_heads: int | None = None
+    causal: bool = False
+    rotary: bool = False
+    bias: bool = True
+
+
+class BlockActivation(StrEnum):
+    """What a transformer block bends its hidden layer with."""
+
+    GELU_TANH = "gelu_tanh"
+    GELU = "gelu"
+    RELU = "relu"
+    SILU = "silu"
+
+
+class BlockNorm(StrEnum):
+    """What a transformer block begins its branches with."""
+
+    LAYER_NORM = "layer_norm"
+    RMS_NORM = "rms_norm"
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerBlock:
+    """x + attention(norm(x)), then x + dense(activation(dense(norm(x)))); pre-norm.
+
+    hidden is the width of the first dense layer, four times that of x where left out. Dropout
+    ends both branches.
+    """
+
+    heads: int
+    kv_heads: int | None = None
+    causal: bool = False
+    rotary: bool = False
+    hidden: int | None = None
+    activation: BlockActivation = BlockActivation.GELU_TANH
+    norm: BlockNorm = BlockNorm.LAYER_NORM
+    dropout: float = 0.0
+    bias: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +332,33 @@ class BatchNorm:
     epsilon: float = 1e-5
 
 
+@dataclass(frozen=True, slots=True)
+class Lstm:
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of (T, C).
+
+    Gates, order and names of the weights are PyTorch's. Puts out the state after the last step,
+    (units,), or with return_sequences that after every step, (T, units). Bidirectional, a second
+    set of weights reads from the last step to the first, and its states follow on the last axis.
+    """
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
+
+
+@dataclass(frozen=True, slots=True)
+class Gru:
+    """Gated recurrent unit (Cho et al., 2014) in PyTorch's form; the rest is as in Lstm."""
+
+    units: int
+    return_sequences: bool = False
+    bidirectional: bool = False
+    bias: bool = True
+    initializer: Initializer = Initializer.GLOROT_UNIFORM
+
+
 Layer = (
     Dense
     | Relu
@@ -278,6 +378,10 @@ Layer = (
     | LayerNorm
     | RmsNorm
     | GroupNorm
+    | Embedding
+    | Positions
+    | Attention
+    | TransformerBlock
     | Conv1d
     | Conv2d
     | MaxPool1d
@@ -290,6 +394,8 @@ Layer = (
     | Reshape
     | Concat
     | Add
+    | Lstm
+    | Gru
 )
 
 # The word a job file uses for each layer.
@@ -312,6 +418,10 @@ LAYERS: dict[str, type[Layer]] = {
     "layer_norm": LayerNorm,
     "rms_norm": RmsNorm,
     "group_norm": GroupNorm,
+    "embedding": Embedding,
+    "positions": Positions,
+    "attention": Attention,
+    "transformer_block": TransformerBlock,
     "conv1d": Conv1d,
     "conv2d": Conv2d,
     "max_pool1d": MaxPool1d,
@@ -324,7 +434,16 @@ LAYERS: dict[str, type[Layer]] = {
     "reshape": Reshape,
     "concat": Concat,
     "add": Add,
+    "lstm": Lstm,
+    "gru": Gru,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class InitialWeights:
+    """A safetensors file of weights to begin from, in place of those that the seed gives."""
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,22 +458,124 @@ class ModelNode:
     layers: tuple[Layer, ...]
 
 
+class Activation(StrEnum):
+    """What stands between the layers of a preset."""
+
+    RELU = "relu"
+    GELU = "gelu"
+    SILU = "silu"
+    TANH = "tanh"
+    SIGMOID = "sigmoid"
+    LEAKY_RELU = "leaky_relu"
+    ELU = "elu"
+    SELU = "selu"
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp:
+    """A multi-layer perceptron: flatten, hidden dense layers, and a dense layer of outputs."""
+
+    outputs: int
+    hidden: tuple[int, ...] = ()
+    activation: Activation = Activation.RELU
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeNet:
+    """Two convolutions with pooling and three dense layers (LeCun et al., 1998), with relu.
+
+    shape, where given, is what rows are reshaped to first: (height, width, channels).
+    """
+
+    outputs: int
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResNet:
+    """A residual network for small images (He et al., 2016): three stages of so many blocks.
+
+    Each stage halves the image and doubles the channels, of which the first has width. shape,
+    where given, is what rows are reshaped to first: (height, width, channels).
+    """
+
+    outputs: int
+    blocks: int = 2
+    width: int = 16
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gpt:
+    """A causal transformer over tokens that predicts the next one at every position.
+
+    Embedding, trained positions (none with rotary), blocks, layer norm, a dense layer without
+    bias (Radford et al., 2019).
+    """
+
+    vocabulary: int
+    context: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int | None = None
+    rotary: bool = False
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LstmNetwork:
+    """LSTM layers over the steps of (T, C), and a dense layer on the last step's state.
+
+    With return_sequences on every step's. Dropout follows each LSTM layer.
+    """
+
+    outputs: int
+    units: int
+    layers: int = 1
+    bidirectional: bool = False
+    return_sequences: bool = False
+    dropout: float = 0.0
+
+
+Preset = Mlp | LeNet | ResNet | Gpt | LstmNetwork
+
+# The word a job file uses for each preset.
+PRESETS: dict[str, type[Preset]] = {
+    "mlp": Mlp,
+    "lenet": LeNet,
+    "resnet": ResNet,
+    "gpt": Gpt,
+    "lstm": LstmNetwork,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss."""
+    """Layers, each fed by the one before; or nodes, and the names of those that go into a loss.
+
+    Or a preset, the kind, that stands for layers.
+    """
 
     layers: tuple[Layer, ...] = ()
     nodes: tuple[ModelNode, ...] = ()
     outputs: tuple[str, ...] = ()
+    initial_weights: InitialWeights | None = None
+    kind: Preset | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a row's answer is: one of so many classes, or numbers of a shape (rows not counted)."""
+    """What a row's answer is: labels of so many classes, or numbers; shape leaves out the rows.
 
-    kind: Literal["labels", "numbers"]
+    Labels of shape (T,) are one for each of T positions, () is one a row.
+    """
+
+    kind: Literal["labels", "numbers", "joint"]
     classes: int = 0
     shape: tuple[int, ...] = ()
+    parts: tuple["Target", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +619,23 @@ class KlDivergence:
     """Σ t log(t / softmax(logits)) along the last axis, t being the target's probabilities."""
 
 
+@dataclass(frozen=True, slots=True)
+class JointPart:
+    """One of several losses: the output it reads, the array it is held to, and its weight."""
+
+    output: str
+    target: str
+    loss: "Loss"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """The weighted sum of losses, one for each output of a model; a mean over rows."""
+
+    parts: tuple[JointPart, ...]
+
+
 Loss = (
     SoftmaxCrossEntropy
     | MeanSquaredError
@@ -405,8 +643,10 @@ Loss = (
     | MeanAbsoluteError
     | Huber
     | KlDivergence
+    | Joint
 )
 
+# The word a job file uses for each loss of one output.
 LOSSES: dict[str, type[Loss]] = {
     "softmax_cross_entropy": SoftmaxCrossEntropy,
     "mean_squared_error": MeanSquaredError,
@@ -415,6 +655,9 @@ LOSSES: dict[str, type[Loss]] = {
     "huber": Huber,
     "kl_divergence": KlDivergence,
 }
+
+# The word a job file uses for each loss.
+OBJECTIVES: dict[str, type[Loss]] = {**LOSSES, "joint": Joint}
 
 
 @dataclass(frozen=True, slots=True)
@@ -505,6 +748,16 @@ OPTIMIZERS: dict[str, type[UpdateRule]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class WeightAverage:
+    """Exponential moving average of the weights: what is measured, and what the model file holds.
+
+    After update t a ← a + (1 - d) (weights - a), where d = min(decay, (1 + t) / (10 + t)).
+    """
+
+    decay: float = 0.999
+
+
+@dataclass(frozen=True, slots=True)
 class Optimizer:
     """An update rule, and what the batch's gradient is clipped to before it.
 
@@ -516,6 +769,7 @@ class Optimizer:
     clip_norm: float | None = None
     clip_value: float | None = None
     no_decay_on_bias_and_norm: bool = False
+    average: WeightAverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -578,6 +832,21 @@ class CosineRestartsSchedule:
     warmup_steps: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ReduceOnPlateauSchedule:
+    """The rate × factor whenever the validation loss has not improved for patience epochs.
+
+    Better is a loss by the share threshold below the best. The rate never falls below min_ratio
+    of itself. As PyTorch's, which compares relatively too.
+    """
+
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    min_ratio: float = 0.0
+    warmup_steps: int = 0
+
+
 Schedule = (
     ConstantSchedule
     | StepSchedule
@@ -585,6 +854,7 @@ Schedule = (
     | ExponentialSchedule
     | OneCycleSchedule
     | CosineRestartsSchedule
+    | ReduceOnPlateauSchedule
 )
 
 SCHEDULES: dict[str, type[Schedule]] = {
@@ -594,6 +864,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "exponential": ExponentialSchedule,
     "one_cycle": OneCycleSchedule,
     "cosine_restarts": CosineRestartsSchedule,
+    "reduce_on_plateau": ReduceOnPlateauSchedule,
 }
 
 

@@ -11,21 +11,28 @@ from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
     AdamW,
+    Add,
+    Attention,
     AveragePool1d,
     AveragePool2d,
     BatchNorm,
     BinaryCrossEntropy,
+    BlockActivation,
+    BlockNorm,
+    Concat,
     Conv1d,
     Conv2d,
     Dense,
     Dropout,
     Elu,
+    Embedding,
     Flatten,
     Gelu,
     GeluApproximation,
     GlobalAveragePool,
     GlobalMaxPool,
     GroupNorm,
+    Gru,
     Hardswish,
     Huber,
     KlDivergence,
@@ -35,12 +42,15 @@ from gradloom.worker.engine.spec import (
     LeakyRelu,
     Lion,
     Loss,
+    Lstm,
     MaxPool1d,
     MaxPool2d,
     MeanAbsoluteError,
     MeanSquaredError,
     Padding,
+    Positions,
     Relu,
+    Reshape,
     Residual,
     RmsNorm,
     RmsProp,
@@ -53,6 +63,7 @@ from gradloom.worker.engine.spec import (
     Softplus,
     Tanh,
     Target,
+    TransformerBlock,
     UpdateRule,
 )
 
@@ -67,7 +78,8 @@ ANY = (VECTOR, SEQUENCE, IMAGE)
 class Specimen:
     """Variants of one layer, and the shapes of the rows they can be shown.
 
-    With tokens the rows hold whole numbers below that one, and no others.
+    The first variant leaves a shape as it is, where the layer can. With tokens the rows hold
+    whole numbers below that one, and no others.
     """
 
     layers: tuple[Layer, ...]
@@ -85,7 +97,7 @@ class LossSpecimen:
 
 
 SPECIMENS: Mapping[str, Specimen] = {
-    "dense": Specimen((Dense(5), Dense(4, bias=False))),
+    "dense": Specimen((Dense(8), Dense(5), Dense(4, bias=False))),
     "relu": Specimen((Relu(),)),
     "leaky_relu": Specimen((LeakyRelu(), LeakyRelu(0.3))),
     "tanh": Specimen((Tanh(),)),
@@ -93,7 +105,13 @@ SPECIMENS: Mapping[str, Specimen] = {
     "gelu": Specimen((Gelu(), Gelu(GeluApproximation.TANH))),
     "dropout": Specimen((Dropout(0.25),)),
     "flatten": Specimen((Flatten(),)),
-    "residual": Specimen((Residual((Dense(8), Relu())), Residual((Residual((Tanh(),)),)))),
+    "residual": Specimen(
+        (
+            Residual((Dense(8), Relu())),
+            Residual((Residual((Tanh(),)),)),
+            Residual((Dense(5), Tanh()), (Dense(5),)),
+        )
+    ),
     "elu": Specimen((Elu(), Elu(0.5))),
     "selu": Specimen((Selu(),)),
     "silu": Specimen((Silu(),)),
@@ -103,9 +121,35 @@ SPECIMENS: Mapping[str, Specimen] = {
     "layer_norm": Specimen((LayerNorm(),)),
     "rms_norm": Specimen((RmsNorm(),)),
     "group_norm": Specimen((GroupNorm(2),)),
+    "embedding": Specimen((Embedding(5, 3), Embedding(5, 3, padding_index=1)), (VECTOR,), tokens=5),
+    "positions": Specimen((Positions(6), Positions(9)), (SEQUENCE,)),
+    "attention": Specimen(
+        (
+            Attention(2),
+            Attention(2, causal=True, bias=False),
+            Attention(4, kv_heads=2, causal=True, rotary=True),
+        ),
+        (SEQUENCE,),
+    ),
+    "transformer_block": Specimen(
+        (
+            TransformerBlock(2, causal=True),
+            TransformerBlock(
+                4,
+                kv_heads=1,
+                rotary=True,
+                hidden=12,
+                activation=BlockActivation.SILU,
+                norm=BlockNorm.RMS_NORM,
+                dropout=0.25,
+                bias=False,
+            ),
+        ),
+        (SEQUENCE,),
+    ),
     "conv1d": Specimen(
         (
-            Conv1d(4, (3,), padding=Padding.SAME),
+            Conv1d(8, (3,), padding=Padding.SAME),
             Conv1d(8, (2,), (2,), pads=(1,), groups=4, bias=False),
             Conv1d(8, (3,), dilation=(2,), groups=8),
         ),
@@ -113,7 +157,7 @@ SPECIMENS: Mapping[str, Specimen] = {
     ),
     "conv2d": Specimen(
         (
-            Conv2d(4, (3,), padding=Padding.SAME),
+            Conv2d(8, (3,), padding=Padding.SAME),
             Conv2d(8, (2, 3), (2,), pads=(1,), groups=4, bias=False),
             Conv2d(8, (3,), dilation=(2,), groups=8),
         ),
@@ -129,8 +173,18 @@ SPECIMENS: Mapping[str, Specimen] = {
     ),
     "global_average_pool": Specimen((GlobalAveragePool(),), (SEQUENCE, IMAGE)),
     "global_max_pool": Specimen((GlobalMaxPool(),), (SEQUENCE, IMAGE)),
+    "lstm": Specimen(
+        (Lstm(5), Lstm(3, True, True), Lstm(4, bidirectional=True, bias=False)), (SEQUENCE,)
+    ),
+    "gru": Specimen(
+        (Gru(5), Gru(3, True, True), Gru(4, bidirectional=True, bias=False)), (SEQUENCE,)
+    ),
     "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1))),
+    "reshape": Specimen((Reshape((-1, 4)), Reshape((2, 2, -1)))),
 }
+
+# Layers of several inputs, which no chain can show.
+OF_SEVERAL: Mapping[str, Layer] = {"concat": Concat(), "add": Add()}
 
 _LABELS = Target("labels", classes=4)
 _NUMBERS = Target("numbers", shape=(4,))

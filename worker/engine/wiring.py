@@ -138,5 +138,5 @@ def _unused_inputs(model: Model, inputs: Sequence[str]) -> Iterator[Fault]:
     read = {name for node in model.nodes for name in node.inputs}
     for name in inputs:
         if name not in read:
-            sentence = f'No node reads the input "{name}": use it or leave it out of data.inputs.'
+            sentence = f'No node reads "{name}": read it, or list only the others in data.inputs.'
             yield Fault("model.nodes", sentence)

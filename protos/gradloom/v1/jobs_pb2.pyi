@@ -315,6 +315,7 @@ class WatchJobResponse(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     INCIDENT_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    DIAGNOSIS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Place in the job's history, rising by one. Resume after it. A heartbeat repeats the newest."""
     @_builtins.property
@@ -341,6 +342,10 @@ class WatchJobResponse(_message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """Nothing happened; the stream lives."""
 
+    @_builtins.property
+    def diagnosis(self) -> Global___Diagnosis:
+        """Something is found wrong with the training: for the first time, again, or much worse."""
+
     def __init__(
         self,
         *,
@@ -351,12 +356,13 @@ class WatchJobResponse(_message.Message):
         checkpoint: Global___Checkpoint | None = ...,
         incident: Global___Incident | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        diagnosis: Global___Diagnosis | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "event", b"event", "event_time", b"event_time", "heartbeat", b"heartbeat", "incident", b"incident", "job", b"job", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "diagnosis", b"diagnosis", "event", b"event", "event_time", b"event_time", "heartbeat", b"heartbeat", "incident", b"incident", "job", b"job", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "event", b"event", "event_time", b"event_time", "heartbeat", b"heartbeat", "incident", b"incident", "job", b"job", "progress", b"progress", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "diagnosis", b"diagnosis", "event", b"event", "event_time", b"event_time", "heartbeat", b"heartbeat", "incident", b"incident", "job", b"job", "progress", b"progress", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["job", "progress", "checkpoint", "incident", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["job", "progress", "checkpoint", "incident", "heartbeat", "diagnosis"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -542,6 +548,12 @@ class Job(_message.Message):
         """The job's own record cannot be read."""
         REASON_ENGINE_CHANGED: Job._Reason.ValueType  # 24
         """The job is computed by another version of the arithmetic than it began with."""
+        REASON_STEP_SKIPPED: Job._Reason.ValueType  # 25
+        """A step whose loss or gradient was infinite or not a number changed nothing."""
+        REASON_ROLLED_BACK: Job._Reason.ValueType  # 26
+        """Back to a checkpoint with a lower learning rate, since the loss or the gradient was
+        infinite or not a number.
+        """
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """Why a job stands where it stands, or what an incident was."""
@@ -596,6 +608,12 @@ class Job(_message.Message):
     """The job's own record cannot be read."""
     REASON_ENGINE_CHANGED: Job.Reason.ValueType  # 24
     """The job is computed by another version of the arithmetic than it began with."""
+    REASON_STEP_SKIPPED: Job.Reason.ValueType  # 25
+    """A step whose loss or gradient was infinite or not a number changed nothing."""
+    REASON_ROLLED_BACK: Job.Reason.ValueType  # 26
+    """Back to a checkpoint with a lower learning rate, since the loss or the gradient was
+    infinite or not a number.
+    """
 
     @_typing.final
     class LabelsEntry(_message.Message):
@@ -639,6 +657,7 @@ class Job(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    DIAGNOSES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Output only. jobs/{job}; the id begins with the spec's name."""
     display_name: _builtins.str
@@ -713,6 +732,10 @@ class Job(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it last changed."""
 
+    @_builtins.property
+    def diagnoses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Diagnosis]:
+        """Output only. What was found wrong with its training, old ones first; the newest 50."""
+
     def __init__(
         self,
         *,
@@ -738,10 +761,11 @@ class Job(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        diagnoses: _abc.Iterable[Global___Diagnosis] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "create_time", b"create_time", "end_time", b"end_time", "plan", b"plan", "progress", b"progress", "queue", b"queue", "receipt", b"receipt", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "attempts", b"attempts", "best", b"best", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "labels", b"labels", "message", b"message", "metrics", b"metrics", "name", b"name", "plan", b"plan", "progress", b"progress", "queue", b"queue", "reason", b"reason", "receipt", b"receipt", "revision", b"revision", "spec", b"spec", "start_time", b"start_time", "state", b"state", "transitions", b"transitions", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "attempts", b"attempts", "best", b"best", "create_time", b"create_time", "diagnoses", b"diagnoses", "display_name", b"display_name", "end_time", b"end_time", "labels", b"labels", "message", b"message", "metrics", b"metrics", "name", b"name", "plan", b"plan", "progress", b"progress", "queue", b"queue", "reason", b"reason", "receipt", b"receipt", "revision", b"revision", "spec", b"spec", "start_time", b"start_time", "state", b"state", "transitions", b"transitions", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1129,9 +1153,11 @@ class Receipt(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     SELFTEST_SHA256_FIELD_NUMBER: _builtins.int
     MODEL_PATH_FIELD_NUMBER: _builtins.int
+    ROLL_BACKS_FIELD_NUMBER: _builtins.int
+    INITIAL_WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
     weights_sha256: _builtins.str
-    """SHA-256 of the trained parameters' bytes, little-endian float32, in the order of their
-    names; set at the end.
+    """SHA-256 of the bytes in the model file, little-endian float32, in the order of their names;
+    set at the end.
     """
     data_sha256: _builtins.str
     """SHA-256 of the data files."""
@@ -1147,6 +1173,10 @@ class Receipt(_message.Message):
     """Hash of a fixed computation, the same on all workers of the job."""
     model_path: _builtins.str
     """Where the service put the trained model."""
+    roll_backs: _builtins.int
+    """Times the job was rolled back, each lowering its learning rate."""
+    initial_weights_sha256: _builtins.str
+    """SHA-256 of the file of initial weights; empty where the seed gives them."""
     def __init__(
         self,
         *,
@@ -1158,10 +1188,12 @@ class Receipt(_message.Message):
         profile: _builtins.str = ...,
         selftest_sha256: _builtins.str = ...,
         model_path: _builtins.str = ...,
+        roll_backs: _builtins.int = ...,
+        initial_weights_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_version", b"bits_version", "data_sha256", b"data_sha256", "gradloom_version", b"gradloom_version", "model_path", b"model_path", "profile", b"profile", "selftest_sha256", b"selftest_sha256", "spec_sha256", b"spec_sha256", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_version", b"bits_version", "data_sha256", b"data_sha256", "gradloom_version", b"gradloom_version", "initial_weights_sha256", b"initial_weights_sha256", "model_path", b"model_path", "profile", b"profile", "roll_backs", b"roll_backs", "selftest_sha256", b"selftest_sha256", "spec_sha256", b"spec_sha256", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1234,3 +1266,86 @@ class Incident(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Incident: _TypeAlias = Incident  # noqa: Y015
+
+@_typing.final
+class Diagnosis(_message.Message):
+    """Something wrong with a training that goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Code:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Diagnosis._Code.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CODE_UNSPECIFIED: Diagnosis._Code.ValueType  # 0
+        """Not known."""
+        CODE_VANISHING: Diagnosis._Code.ValueType  # 1
+        """Gradients that reach some layers are next to nothing."""
+        CODE_EXPLODING: Diagnosis._Code.ValueType  # 2
+        """Weights or the loss grow many times over."""
+        CODE_DEAD_UNITS: Diagnosis._Code.ValueType  # 3
+        """Units are 0 for every row of a batch."""
+        CODE_SATURATED: Diagnosis._Code.ValueType  # 4
+        """Most of what a sigmoid or tanh puts out is at its flat ends."""
+        CODE_SYMMETRY: Diagnosis._Code.ValueType  # 5
+        """Units have the same weights and learn the same."""
+        CODE_NON_FINITE: Diagnosis._Code.ValueType  # 6
+        """Numbers are infinite or not a number."""
+        CODE_NOT_LEARNING: Diagnosis._Code.ValueType  # 7
+        """The loss is no better than that of an answer that looks at no input."""
+
+    class Code(_Code, metaclass=_CodeEnumTypeWrapper):
+        """What may be wrong."""
+
+    CODE_UNSPECIFIED: Diagnosis.Code.ValueType  # 0
+    """Not known."""
+    CODE_VANISHING: Diagnosis.Code.ValueType  # 1
+    """Gradients that reach some layers are next to nothing."""
+    CODE_EXPLODING: Diagnosis.Code.ValueType  # 2
+    """Weights or the loss grow many times over."""
+    CODE_DEAD_UNITS: Diagnosis.Code.ValueType  # 3
+    """Units are 0 for every row of a batch."""
+    CODE_SATURATED: Diagnosis.Code.ValueType  # 4
+    """Most of what a sigmoid or tanh puts out is at its flat ends."""
+    CODE_SYMMETRY: Diagnosis.Code.ValueType  # 5
+    """Units have the same weights and learn the same."""
+    CODE_NON_FINITE: Diagnosis.Code.ValueType  # 6
+    """Numbers are infinite or not a number."""
+    CODE_NOT_LEARNING: Diagnosis.Code.ValueType  # 7
+    """The loss is no better than that of an answer that looks at no input."""
+
+    CODE_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    code: Global___Diagnosis.Code.ValueType
+    """What is wrong."""
+    evidence: _builtins.str
+    """What was seen, as a sentence with numbers."""
+    advice: _builtins.str
+    """What to try, as a sentence."""
+    step: _builtins.int
+    """Updates done then."""
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths of the layers concerned, the worst first; none where it is the whole model."""
+
+    def __init__(
+        self,
+        *,
+        code: Global___Diagnosis.Code.ValueType = ...,
+        layers: _abc.Iterable[_builtins.str] | None = ...,
+        evidence: _builtins.str = ...,
+        advice: _builtins.str = ...,
+        step: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "code", b"code", "evidence", b"evidence", "layers", b"layers", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Diagnosis: _TypeAlias = Diagnosis  # noqa: Y015

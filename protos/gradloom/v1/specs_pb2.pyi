@@ -50,6 +50,54 @@ NORMALIZE_UNIT: Normalize.ValueType  # 3
 """Each column to 0 to 1 over the training rows."""
 Global___Normalize: _TypeAlias = Normalize  # noqa: Y015
 
+class _Activation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActivationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Activation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTIVATION_UNSPECIFIED: _Activation.ValueType  # 0
+    """Not given: ACTIVATION_RELU."""
+    ACTIVATION_RELU: _Activation.ValueType  # 1
+    """max(x, 0)."""
+    ACTIVATION_GELU: _Activation.ValueType  # 2
+    """x Φ(x), by the error function."""
+    ACTIVATION_SILU: _Activation.ValueType  # 3
+    """x σ(x)."""
+    ACTIVATION_TANH: _Activation.ValueType  # 4
+    """Hyperbolic tangent."""
+    ACTIVATION_SIGMOID: _Activation.ValueType  # 5
+    """1 / (1 + exp(-x))."""
+    ACTIVATION_LEAKY_RELU: _Activation.ValueType  # 6
+    """x where positive, 0.01 x elsewhere."""
+    ACTIVATION_ELU: _Activation.ValueType  # 7
+    """x where positive, exp(x) - 1 elsewhere."""
+    ACTIVATION_SELU: _Activation.ValueType  # 8
+    """The scaled Elu."""
+
+class Activation(_Activation, metaclass=_ActivationEnumTypeWrapper):
+    """What stands between the layers of a preset."""
+
+ACTIVATION_UNSPECIFIED: Activation.ValueType  # 0
+"""Not given: ACTIVATION_RELU."""
+ACTIVATION_RELU: Activation.ValueType  # 1
+"""max(x, 0)."""
+ACTIVATION_GELU: Activation.ValueType  # 2
+"""x Φ(x), by the error function."""
+ACTIVATION_SILU: Activation.ValueType  # 3
+"""x σ(x)."""
+ACTIVATION_TANH: Activation.ValueType  # 4
+"""Hyperbolic tangent."""
+ACTIVATION_SIGMOID: Activation.ValueType  # 5
+"""1 / (1 + exp(-x))."""
+ACTIVATION_LEAKY_RELU: Activation.ValueType  # 6
+"""x where positive, 0.01 x elsewhere."""
+ACTIVATION_ELU: Activation.ValueType  # 7
+"""x where positive, exp(x) - 1 elsewhere."""
+ACTIVATION_SELU: Activation.ValueType  # 8
+"""The scaled Elu."""
+Global___Activation: _TypeAlias = Activation  # noqa: Y015
+
 class _Initializer:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -70,6 +118,8 @@ class _InitializerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Initializ
     """All zero: a last layer that begins by saying nothing."""
     INITIALIZER_ONES: _Initializer.ValueType  # 6
     """All one: how the weights of a normalisation begin."""
+    INITIALIZER_NORMAL: _Initializer.ValueType  # 7
+    """Normal, standard deviation 0.02: how embeddings and positions begin (Radford et al., 2018)."""
 
 class Initializer(_Initializer, metaclass=_InitializerEnumTypeWrapper):
     """How a weight matrix begins; fan is the number of inputs or outputs of one unit."""
@@ -88,6 +138,8 @@ INITIALIZER_ZEROS: Initializer.ValueType  # 5
 """All zero: a last layer that begins by saying nothing."""
 INITIALIZER_ONES: Initializer.ValueType  # 6
 """All one: how the weights of a normalisation begin."""
+INITIALIZER_NORMAL: Initializer.ValueType  # 7
+"""Normal, standard deviation 0.02: how embeddings and positions begin (Radford et al., 2018)."""
 Global___Initializer: _TypeAlias = Initializer  # noqa: Y015
 
 class _GeluApproximation:
@@ -114,6 +166,62 @@ GELU_APPROXIMATION_TANH: GeluApproximation.ValueType  # 2
 """By tanh (Hendrycks and Gimpel, 2016)."""
 Global___GeluApproximation: _TypeAlias = GeluApproximation  # noqa: Y015
 
+class _BlockActivation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BlockActivationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockActivation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BLOCK_ACTIVATION_UNSPECIFIED: _BlockActivation.ValueType  # 0
+    """Not given: BLOCK_ACTIVATION_GELU_TANH."""
+    BLOCK_ACTIVATION_GELU_TANH: _BlockActivation.ValueType  # 1
+    """Gelu by tanh."""
+    BLOCK_ACTIVATION_GELU: _BlockActivation.ValueType  # 2
+    """Gelu by the error function."""
+    BLOCK_ACTIVATION_RELU: _BlockActivation.ValueType  # 3
+    """max(x, 0)."""
+    BLOCK_ACTIVATION_SILU: _BlockActivation.ValueType  # 4
+    """x σ(x)."""
+
+class BlockActivation(_BlockActivation, metaclass=_BlockActivationEnumTypeWrapper):
+    """What a transformer block bends its hidden layer with."""
+
+BLOCK_ACTIVATION_UNSPECIFIED: BlockActivation.ValueType  # 0
+"""Not given: BLOCK_ACTIVATION_GELU_TANH."""
+BLOCK_ACTIVATION_GELU_TANH: BlockActivation.ValueType  # 1
+"""Gelu by tanh."""
+BLOCK_ACTIVATION_GELU: BlockActivation.ValueType  # 2
+"""Gelu by the error function."""
+BLOCK_ACTIVATION_RELU: BlockActivation.ValueType  # 3
+"""max(x, 0)."""
+BLOCK_ACTIVATION_SILU: BlockActivation.ValueType  # 4
+"""x σ(x)."""
+Global___BlockActivation: _TypeAlias = BlockActivation  # noqa: Y015
+
+class _BlockNorm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BlockNormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockNorm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BLOCK_NORM_UNSPECIFIED: _BlockNorm.ValueType  # 0
+    """Not given: BLOCK_NORM_LAYER_NORM."""
+    BLOCK_NORM_LAYER_NORM: _BlockNorm.ValueType  # 1
+    """Mean 0 and variance 1."""
+    BLOCK_NORM_RMS_NORM: _BlockNorm.ValueType  # 2
+    """Root mean square 1."""
+
+class BlockNorm(_BlockNorm, metaclass=_BlockNormEnumTypeWrapper):
+    """What a transformer block begins its branches with."""
+
+BLOCK_NORM_UNSPECIFIED: BlockNorm.ValueType  # 0
+"""Not given: BLOCK_NORM_LAYER_NORM."""
+BLOCK_NORM_LAYER_NORM: BlockNorm.ValueType  # 1
+"""Mean 0 and variance 1."""
+BLOCK_NORM_RMS_NORM: BlockNorm.ValueType  # 2
+"""Root mean square 1."""
+Global___BlockNorm: _TypeAlias = BlockNorm  # noqa: Y015
+
 class _Padding:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -138,6 +246,38 @@ PADDING_SAME: Padding.ValueType  # 2
 """As many as give input / stride outputs, rounded up; the odd one at the end."""
 Global___Padding: _TypeAlias = Padding  # noqa: Y015
 
+class _OnNonFinite:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnNonFiniteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnNonFinite.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_NON_FINITE_UNSPECIFIED: _OnNonFinite.ValueType  # 0
+    """Not given: ON_NON_FINITE_FAIL."""
+    ON_NON_FINITE_FAIL: _OnNonFinite.ValueType  # 1
+    """It fails."""
+    ON_NON_FINITE_SKIP_STEP: _OnNonFinite.ValueType  # 2
+    """The step counts and changes nothing; 10 of them in a row fail the job."""
+    ON_NON_FINITE_ROLL_BACK: _OnNonFinite.ValueType  # 3
+    """It goes on from the end of the last whole epoch, where a checkpoint is then written, or from
+    the beginning, with a lower rate; the fourth time fails the job.
+    """
+
+class OnNonFinite(_OnNonFinite, metaclass=_OnNonFiniteEnumTypeWrapper):
+    """What becomes of a job when the loss or the gradient of a step is infinite or not a number."""
+
+ON_NON_FINITE_UNSPECIFIED: OnNonFinite.ValueType  # 0
+"""Not given: ON_NON_FINITE_FAIL."""
+ON_NON_FINITE_FAIL: OnNonFinite.ValueType  # 1
+"""It fails."""
+ON_NON_FINITE_SKIP_STEP: OnNonFinite.ValueType  # 2
+"""The step counts and changes nothing; 10 of them in a row fail the job."""
+ON_NON_FINITE_ROLL_BACK: OnNonFinite.ValueType  # 3
+"""It goes on from the end of the last whole epoch, where a checkpoint is then written, or from
+the beginning, with a lower rate; the fourth time fails the job.
+"""
+Global___OnNonFinite: _TypeAlias = OnNonFinite  # noqa: Y015
+
 @_typing.final
 class JobSpec(_message.Message):
     """A training job as its user describes it. The trained weights are a function of this message,
@@ -156,6 +296,7 @@ class JobSpec(_message.Message):
     TRAINING_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. A title: a-z, 0-9 and "-", at most 63 characters. The job's id begins with it."""
     seed: _builtins.int
@@ -192,6 +333,10 @@ class JobSpec(_message.Message):
     def checkpoints(self) -> Global___CheckpointsSpec:
         """When the state is written to disk. Never changes the result."""
 
+    @_builtins.property
+    def health(self) -> Global___HealthSpec:
+        """When the layers are looked at. Never changes the result."""
+
     def __init__(
         self,
         *,
@@ -205,10 +350,11 @@ class JobSpec(_message.Message):
         training: Global___TrainingSpec | None = ...,
         resources: Global___ResourcesSpec | None = ...,
         checkpoints: Global___CheckpointsSpec | None = ...,
+        health: Global___HealthSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "training", b"training"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "health", b"health", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "loss", b"loss", "model", b"model", "name", b"name", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "seed", b"seed", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "data", b"data", "health", b"health", "loss", b"loss", "model", b"model", "name", b"name", "optimizer", b"optimizer", "resources", b"resources", "schedule", b"schedule", "seed", b"seed", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -252,7 +398,9 @@ class DataSpec(_message.Message):
     path: _builtins.str
     """A .npz or .csv file, as the service sees it. Give path or files."""
     target: _builtins.str
-    """Required. Name of the array or column to predict."""
+    """Name of the array or column to predict. Required but with the loss joint, whose parts name their
+    own.
+    """
     validation_fraction: _builtins.float
     """Share of the rows held out for validation, from 0 up to but not 1. 0 where left out."""
     normalize: Global___Normalize.ValueType
@@ -340,13 +488,21 @@ Global___DataSource: _TypeAlias = DataSource  # noqa: Y015
 
 @_typing.final
 class ModelSpec(_message.Message):
-    """A model: layers, each fed by the one before, or nodes that name what they read. Give one of both."""
+    """A model: layers, each fed by the one before, or nodes that name what they read, or a preset. Give
+    one of the three.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    INITIAL_WEIGHTS_FIELD_NUMBER: _builtins.int
+    MLP_FIELD_NUMBER: _builtins.int
+    LENET_FIELD_NUMBER: _builtins.int
+    RESNET_FIELD_NUMBER: _builtins.int
+    GPT_FIELD_NUMBER: _builtins.int
+    LSTM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """The layers in order. The last one's output goes into the loss."""
@@ -361,20 +517,289 @@ class ModelSpec(_message.Message):
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the nodes whose output goes into a loss. Required where there are nodes."""
 
+    @_builtins.property
+    def initial_weights(self) -> Global___InitialWeights:
+        """Weights to begin from, such as those of an earlier job. The seed gives them where left out."""
+
+    @_builtins.property
+    def mlp(self) -> Global___Mlp:
+        """A multi-layer perceptron."""
+
+    @_builtins.property
+    def lenet(self) -> Global___LeNet:
+        """Two convolutions with pooling, three dense layers."""
+
+    @_builtins.property
+    def resnet(self) -> Global___ResNet:
+        """A residual network for small images."""
+
+    @_builtins.property
+    def gpt(self) -> Global___Gpt:
+        """A causal transformer over tokens."""
+
+    @_builtins.property
+    def lstm(self) -> Global___LstmNetwork:
+        """LSTM layers over a sequence."""
+
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
         nodes: _abc.Iterable[Global___ModelNode] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
+        initial_weights: Global___InitialWeights | None = ...,
+        mlp: Global___Mlp | None = ...,
+        lenet: Global___LeNet | None = ...,
+        resnet: Global___ResNet | None = ...,
+        gpt: Global___Gpt | None = ...,
+        lstm: Global___LstmNetwork | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "initial_weights", b"initial_weights", "kind", b"kind", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "resnet", b"resnet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpt", b"gpt", "initial_weights", b"initial_weights", "kind", b"kind", "layers", b"layers", "lenet", b"lenet", "lstm", b"lstm", "mlp", b"mlp", "nodes", b"nodes", "outputs", b"outputs", "resnet", b"resnet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["mlp", "lenet", "resnet", "gpt", "lstm"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class InitialWeights(_message.Message):
+    """Weights to begin from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Required. A safetensors file below the data roots, as the service sees it: every parameter
+    and running mean of the model under its name (layers.0.weight), of its shape, in float32.
+    """
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "nodes", b"nodes", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+Global___InitialWeights: _TypeAlias = InitialWeights  # noqa: Y015
+
+@_typing.final
+class LeNet(_message.Message):
+    """Two convolutions of 5×5 with max pooling and dense layers of 120 and 84 (LeCun et al., 1998), with
+    relu.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What rows are reshaped to first: height, width, channels. As they are where left out."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outputs", b"outputs", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeNet: _TypeAlias = LeNet  # noqa: Y015
+
+@_typing.final
+class ResNet(_message.Message):
+    """A residual network for small images (He et al., 2016): a convolution, three stages of blocks, each
+    halving the image and doubling the channels, a mean over the image, a dense layer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    blocks: _builtins.int
+    """Blocks of two convolutions in each stage, 1 to 1,000. 2 where left out."""
+    width: _builtins.int
+    """Channels of the first stage. 16 where left out."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What rows are reshaped to first: height, width, channels. As they are where left out."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        blocks: _builtins.int | None = ...,
+        width: _builtins.int | None = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_blocks", b"_blocks", "_width", b"_width", "blocks", b"blocks", "width", b"width"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blocks", b"_blocks", "_width", b"_width", "blocks", b"blocks", "outputs", b"outputs", "shape", b"shape", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__blocks: _TypeAlias = _typing.Literal["blocks"]  # noqa: Y015
+    _WhichOneofArgType__blocks: _TypeAlias = _typing.Literal["_blocks", b"_blocks"]  # noqa: Y015
+    _WhichOneofReturnType__width: _TypeAlias = _typing.Literal["width"]  # noqa: Y015
+    _WhichOneofArgType__width: _TypeAlias = _typing.Literal["_width", b"_width"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__blocks) -> _WhichOneofReturnType__blocks | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__width) -> _WhichOneofReturnType__width | None: ...
+
+Global___ResNet: _TypeAlias = ResNet  # noqa: Y015
+
+@_typing.final
+class Gpt(_message.Message):
+    """A causal transformer that predicts the next token at every position (Radford et al., 2019):
+    embedding, trained positions, blocks, layer norm, a dense layer without bias.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOCABULARY_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    KV_HEADS_FIELD_NUMBER: _builtins.int
+    ROTARY_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    vocabulary: _builtins.int
+    """Required. How many tokens there are."""
+    context: _builtins.int
+    """Required. The most positions a row may have."""
+    layers: _builtins.int
+    """Required. Transformer blocks, 1 to 1,000."""
+    width: _builtins.int
+    """Required. Numbers a position, divisible by heads."""
+    heads: _builtins.int
+    """Required. Heads of each attention."""
+    kv_heads: _builtins.int
+    """Heads of keys and values, divides heads. As many as heads where left out."""
+    rotary: _builtins.bool
+    """Turns queries and keys by their position instead of trained positions."""
+    dropout: _builtins.float
+    """The share dropped after the embedding and at the end of both branches of a block. 0 where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        vocabulary: _builtins.int = ...,
+        context: _builtins.int = ...,
+        layers: _builtins.int = ...,
+        width: _builtins.int = ...,
+        heads: _builtins.int = ...,
+        kv_heads: _builtins.int | None = ...,
+        rotary: _builtins.bool = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads", "kv_heads", b"kv_heads"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads", "context", b"context", "dropout", b"dropout", "heads", b"heads", "kv_heads", b"kv_heads", "layers", b"layers", "rotary", b"rotary", "vocabulary", b"vocabulary", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__kv_heads: _TypeAlias = _typing.Literal["kv_heads"]  # noqa: Y015
+    _WhichOneofArgType__kv_heads: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads) -> _WhichOneofReturnType__kv_heads | None: ...
+
+Global___Gpt: _TypeAlias = Gpt  # noqa: Y015
+
+@_typing.final
+class LstmNetwork(_message.Message):
+    """LSTM layers over the steps of rows (T, C), and a dense layer on the last step's state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    units: _builtins.int
+    """Required. Width of the state."""
+    layers: _builtins.int
+    """LSTM layers, 1 to 1,000. 1 where left out."""
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads from the last step to the first."""
+    return_sequences: _builtins.bool
+    """Puts out an answer at every step instead of one after the last."""
+    dropout: _builtins.float
+    """The share dropped after each LSTM layer. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        units: _builtins.int = ...,
+        layers: _builtins.int | None = ...,
+        bidirectional: _builtins.bool = ...,
+        return_sequences: _builtins.bool = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_layers", b"_layers", "layers", b"layers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_layers", b"_layers", "bidirectional", b"bidirectional", "dropout", b"dropout", "layers", b"layers", "outputs", b"outputs", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__layers: _TypeAlias = _typing.Literal["layers"]  # noqa: Y015
+    _WhichOneofArgType__layers: _TypeAlias = _typing.Literal["_layers", b"_layers"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__layers) -> _WhichOneofReturnType__layers | None: ...
+
+Global___LstmNetwork: _TypeAlias = LstmNetwork  # noqa: Y015
+
+@_typing.final
+class Mlp(_message.Message):
+    """A multi-layer perceptron: flatten, then for each hidden layer dense, activation and dropout,
+    then a dense layer of outputs.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    outputs: _builtins.int
+    """Required. Width of the last layer: the number of classes, or of numbers to predict."""
+    activation: Global___Activation.ValueType
+    """What follows each hidden layer. ACTIVATION_RELU where left out."""
+    dropout: _builtins.float
+    """The share dropped after each activation, from 0 up to but not 1. 0 where left out."""
+    @_builtins.property
+    def hidden(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Widths of the hidden layers, in order. None where left out: a linear model."""
+
+    def __init__(
+        self,
+        *,
+        outputs: _builtins.int = ...,
+        hidden: _abc.Iterable[_builtins.int] | None = ...,
+        activation: Global___Activation.ValueType = ...,
+        dropout: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "dropout", b"dropout", "hidden", b"hidden", "outputs", b"outputs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mlp: _TypeAlias = Mlp  # noqa: Y015
 
 @_typing.final
 class ModelNode(_message.Message):
@@ -436,6 +861,10 @@ class Layer(_message.Message):
     LAYER_NORM_FIELD_NUMBER: _builtins.int
     RMS_NORM_FIELD_NUMBER: _builtins.int
     GROUP_NORM_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
+    POSITIONS_FIELD_NUMBER: _builtins.int
+    ATTENTION_FIELD_NUMBER: _builtins.int
+    TRANSFORMER_BLOCK_FIELD_NUMBER: _builtins.int
     CONV1D_FIELD_NUMBER: _builtins.int
     CONV2D_FIELD_NUMBER: _builtins.int
     MAX_POOL1D_FIELD_NUMBER: _builtins.int
@@ -448,6 +877,8 @@ class Layer(_message.Message):
     RESHAPE_FIELD_NUMBER: _builtins.int
     CONCAT_FIELD_NUMBER: _builtins.int
     ADD_FIELD_NUMBER: _builtins.int
+    LSTM_FIELD_NUMBER: _builtins.int
+    GRU_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dense(self) -> Global___Dense:
         """Fully connected."""
@@ -521,6 +952,22 @@ class Layer(_message.Message):
         """Brings groups of channels, the last axis, to mean 0 and variance 1."""
 
     @_builtins.property
+    def embedding(self) -> Global___Embedding:
+        """A trained vector for each token."""
+
+    @_builtins.property
+    def positions(self) -> Global___Positions:
+        """Adds a trained vector for each position."""
+
+    @_builtins.property
+    def attention(self) -> Global___Attention:
+        """Multi-head self-attention."""
+
+    @_builtins.property
+    def transformer_block(self) -> Global___TransformerBlock:
+        """Attention and two dense layers, each after a norm and around it a residual."""
+
+    @_builtins.property
     def conv1d(self) -> Global___Conv1d:
         """Convolution of (length, channels)."""
 
@@ -568,6 +1015,14 @@ class Layer(_message.Message):
     def add(self) -> Global___Add:
         """Adds several inputs up."""
 
+    @_builtins.property
+    def lstm(self) -> Global___Lstm:
+        """Reads a sequence step by step with a long short-term memory."""
+
+    @_builtins.property
+    def gru(self) -> Global___Gru:
+        """Reads a sequence step by step with gated recurrent units."""
+
     def __init__(
         self,
         *,
@@ -589,6 +1044,10 @@ class Layer(_message.Message):
         layer_norm: Global___LayerNorm | None = ...,
         rms_norm: Global___RmsNorm | None = ...,
         group_norm: Global___GroupNorm | None = ...,
+        embedding: Global___Embedding | None = ...,
+        positions: Global___Positions | None = ...,
+        attention: Global___Attention | None = ...,
+        transformer_block: Global___TransformerBlock | None = ...,
         conv1d: Global___Conv1d | None = ...,
         conv2d: Global___Conv2d | None = ...,
         max_pool1d: Global___MaxPool1d | None = ...,
@@ -601,12 +1060,14 @@ class Layer(_message.Message):
         reshape: Global___Reshape | None = ...,
         concat: Global___Concat | None = ...,
         add: Global___Add | None = ...,
+        lstm: Global___Lstm | None = ...,
+        gru: Global___Gru | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "attention", b"attention", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "embedding", b"embedding", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "positions", b"positions", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh", "transformer_block", b"transformer_block"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "attention", b"attention", "average_pool1d", b"average_pool1d", "average_pool2d", b"average_pool2d", "batch_norm", b"batch_norm", "concat", b"concat", "conv1d", b"conv1d", "conv2d", b"conv2d", "dense", b"dense", "dropout", b"dropout", "elu", b"elu", "embedding", b"embedding", "flatten", b"flatten", "gelu", b"gelu", "global_average_pool", b"global_average_pool", "global_max_pool", b"global_max_pool", "group_norm", b"group_norm", "gru", b"gru", "hardswish", b"hardswish", "kind", b"kind", "layer_norm", b"layer_norm", "leaky_relu", b"leaky_relu", "lstm", b"lstm", "max_pool1d", b"max_pool1d", "max_pool2d", b"max_pool2d", "positions", b"positions", "relu", b"relu", "reshape", b"reshape", "residual", b"residual", "rms_norm", b"rms_norm", "selu", b"selu", "sigmoid", b"sigmoid", "silu", b"silu", "softmax", b"softmax", "softplus", b"softplus", "tanh", b"tanh", "transformer_block", b"transformer_block"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm", "conv1d", "conv2d", "max_pool1d", "max_pool2d", "average_pool1d", "average_pool2d", "global_average_pool", "global_max_pool", "batch_norm", "reshape", "concat", "add"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dense", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "dropout", "flatten", "residual", "elu", "selu", "silu", "softplus", "hardswish", "softmax", "layer_norm", "rms_norm", "group_norm", "embedding", "positions", "attention", "transformer_block", "conv1d", "conv2d", "max_pool1d", "max_pool2d", "average_pool1d", "average_pool2d", "global_average_pool", "global_max_pool", "batch_norm", "reshape", "concat", "add", "lstm", "gru"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -621,22 +1082,26 @@ class Dense(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     BIAS_FIELD_NUMBER: _builtins.int
     INITIALIZER_FIELD_NUMBER: _builtins.int
+    BIAS_INITIAL_FIELD_NUMBER: _builtins.int
     units: _builtins.int
     """Required. Width of the output, 1 to 65,536."""
     bias: _builtins.bool
     """Whether b is added. True where left out."""
     initializer: Global___Initializer.ValueType
-    """How W begins. INITIALIZER_HE_NORMAL where left out; b begins at 0."""
+    """How W begins. INITIALIZER_HE_NORMAL where left out."""
+    bias_initial: _builtins.float
+    """What every number of b begins at. 0 where left out."""
     def __init__(
         self,
         *,
         units: _builtins.int = ...,
         bias: _builtins.bool | None = ...,
         initializer: Global___Initializer.ValueType = ...,
+        bias_initial: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "initializer", b"initializer", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bias_initial", b"bias_initial", "initializer", b"initializer", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
     _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
@@ -787,18 +1252,26 @@ class Residual(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYERS_FIELD_NUMBER: _builtins.int
+    SHORTCUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
         """Required. The inner layers."""
+
+    @_builtins.property
+    def shortcut(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
+        """Layers between the input and the sum, where the inner layers change the shape. The input
+        itself where left out.
+        """
 
     def __init__(
         self,
         *,
         layers: _abc.Iterable[Global___Layer] | None = ...,
+        shortcut: _abc.Iterable[Global___Layer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "shortcut", b"shortcut"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -994,6 +1467,174 @@ class GroupNorm(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
 
 Global___GroupNorm: _TypeAlias = GroupNorm  # noqa: Y015
+
+@_typing.final
+class Embedding(_message.Message):
+    """A trained vector for each token: (T,) whole numbers from 0 become (T, width)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    PADDING_INDEX_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """Required. How many tokens there are, 1 to 16,777,216: the largest number in the data + 1."""
+    width: _builtins.int
+    """Required. Length of a token's vector, 1 to 65,536."""
+    padding_index: _builtins.int
+    """Positions with this token are padding: attention layers that follow do not look at them. Say
+    so to the loss by its ignore_index. None where left out.
+    """
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        width: _builtins.int = ...,
+        padding_index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_padding_index", b"_padding_index", "padding_index", b"padding_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_padding_index", b"_padding_index", "padding_index", b"padding_index", "size", b"size", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__padding_index: _TypeAlias = _typing.Literal["padding_index"]  # noqa: Y015
+    _WhichOneofArgType__padding_index: _TypeAlias = _typing.Literal["_padding_index", b"_padding_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__padding_index) -> _WhichOneofReturnType__padding_index | None: ...
+
+Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
+
+@_typing.final
+class Positions(_message.Message):
+    """Adds a trained vector for each position to its input of shape (T, width)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LENGTH_FIELD_NUMBER: _builtins.int
+    length: _builtins.int
+    """Required. The most positions a row may have, 1 to 65,536."""
+    def __init__(
+        self,
+        *,
+        length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["length", b"length"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Positions: _TypeAlias = Positions  # noqa: Y015
+
+@_typing.final
+class Attention(_message.Message):
+    """Multi-head self-attention over (T, width) (Vaswani et al., 2017)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADS_FIELD_NUMBER: _builtins.int
+    KV_HEADS_FIELD_NUMBER: _builtins.int
+    CAUSAL_FIELD_NUMBER: _builtins.int
+    ROTARY_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    heads: _builtins.int
+    """Required. Heads, at least 1; divides width."""
+    kv_heads: _builtins.int
+    """Heads of keys and values, each shared by heads / kv_heads heads (Ainslie et al., 2023);
+    divides heads. As many as heads where left out.
+    """
+    causal: _builtins.bool
+    """Whether a position looks at itself and those before it only."""
+    rotary: _builtins.bool
+    """Whether queries and keys are turned by their position (Su et al., 2021)."""
+    bias: _builtins.bool
+    """Whether biases are added. True where left out."""
+    def __init__(
+        self,
+        *,
+        heads: _builtins.int = ...,
+        kv_heads: _builtins.int | None = ...,
+        causal: _builtins.bool = ...,
+        rotary: _builtins.bool = ...,
+        bias: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_kv_heads", b"_kv_heads", "bias", b"bias", "kv_heads", b"kv_heads"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_kv_heads", b"_kv_heads", "bias", b"bias", "causal", b"causal", "heads", b"heads", "kv_heads", b"kv_heads", "rotary", b"rotary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__kv_heads: _TypeAlias = _typing.Literal["kv_heads"]  # noqa: Y015
+    _WhichOneofArgType__kv_heads: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads) -> _WhichOneofReturnType__kv_heads | None: ...
+
+Global___Attention: _TypeAlias = Attention  # noqa: Y015
+
+@_typing.final
+class TransformerBlock(_message.Message):
+    """x + attention(norm(x)), then x + dense(activation(dense(norm(x))))."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADS_FIELD_NUMBER: _builtins.int
+    KV_HEADS_FIELD_NUMBER: _builtins.int
+    CAUSAL_FIELD_NUMBER: _builtins.int
+    ROTARY_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    NORM_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    heads: _builtins.int
+    """Required. Heads of the attention, at least 1; divides width."""
+    kv_heads: _builtins.int
+    """Heads of keys and values; divides heads. As many as heads where left out."""
+    causal: _builtins.bool
+    """Whether a position looks at itself and those before it only."""
+    rotary: _builtins.bool
+    """Whether queries and keys are turned by their position."""
+    hidden: _builtins.int
+    """Width of the first dense layer, 1 to 65,536. Four times that of the input where left out."""
+    activation: Global___BlockActivation.ValueType
+    """What follows the first dense layer. BLOCK_ACTIVATION_GELU_TANH where left out."""
+    norm: Global___BlockNorm.ValueType
+    """What both branches begin with. BLOCK_NORM_LAYER_NORM where left out."""
+    dropout: _builtins.float
+    """Share dropped at the end of both branches, from 0 up to but not 1. 0 where left out."""
+    bias: _builtins.bool
+    """Whether attention and dense layers add biases. True where left out."""
+    def __init__(
+        self,
+        *,
+        heads: _builtins.int = ...,
+        kv_heads: _builtins.int | None = ...,
+        causal: _builtins.bool = ...,
+        rotary: _builtins.bool = ...,
+        hidden: _builtins.int | None = ...,
+        activation: Global___BlockActivation.ValueType = ...,
+        norm: Global___BlockNorm.ValueType = ...,
+        dropout: _builtins.float = ...,
+        bias: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_hidden", b"_hidden", "_kv_heads", b"_kv_heads", "bias", b"bias", "hidden", b"hidden", "kv_heads", b"kv_heads"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_hidden", b"_hidden", "_kv_heads", b"_kv_heads", "activation", b"activation", "bias", b"bias", "causal", b"causal", "dropout", b"dropout", "heads", b"heads", "hidden", b"hidden", "kv_heads", b"kv_heads", "norm", b"norm", "rotary", b"rotary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__hidden: _TypeAlias = _typing.Literal["hidden"]  # noqa: Y015
+    _WhichOneofArgType__hidden: _TypeAlias = _typing.Literal["_hidden", b"_hidden"]  # noqa: Y015
+    _WhichOneofReturnType__kv_heads: _TypeAlias = _typing.Literal["kv_heads"]  # noqa: Y015
+    _WhichOneofArgType__kv_heads: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hidden) -> _WhichOneofReturnType__hidden | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads) -> _WhichOneofReturnType__kv_heads | None: ...
+
+Global___TransformerBlock: _TypeAlias = TransformerBlock  # noqa: Y015
 
 @_typing.final
 class Conv1d(_message.Message):
@@ -1445,6 +2086,105 @@ class Add(_message.Message):
 Global___Add: _TypeAlias = Add  # noqa: Y015
 
 @_typing.final
+class Lstm(_message.Message):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the steps of a sequence (T, C),
+    with the gates and the weights of PyTorch, whose order is input, forget, cell, output. It begins
+    with a state of zeros.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    units: _builtins.int
+    """Required. Width of the state, 1 to 65,536."""
+    return_sequences: _builtins.bool
+    """Whether the state after every step is put out, shape (T, units), instead of that after the
+    last one alone, shape (units,).
+    """
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads the steps from the last to the first as well; its states
+    follow on the last axis, which is then 2 × units long. What it says alone is its state after
+    the first step.
+    """
+    bias: _builtins.bool
+    """Whether biases are added. True where left out; they begin at 0."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin, the fans being those of one gate. INITIALIZER_GLOROT_UNIFORM where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        units: _builtins.int = ...,
+        return_sequences: _builtins.bool = ...,
+        bidirectional: _builtins.bool = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bidirectional", b"bidirectional", "initializer", b"initializer", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+
+Global___Lstm: _TypeAlias = Lstm  # noqa: Y015
+
+@_typing.final
+class Gru(_message.Message):
+    """Gated recurrent unit (Cho et al., 2014) over the steps of a sequence (T, C), with the gates and
+    the weights of PyTorch, whose order is reset, update, new. It begins with a state of zeros.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    RETURN_SEQUENCES_FIELD_NUMBER: _builtins.int
+    BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    INITIALIZER_FIELD_NUMBER: _builtins.int
+    units: _builtins.int
+    """Required. Width of the state, 1 to 65,536."""
+    return_sequences: _builtins.bool
+    """Whether the state after every step is put out, shape (T, units), instead of that after the
+    last one alone, shape (units,).
+    """
+    bidirectional: _builtins.bool
+    """Whether a second set of weights reads the steps from the last to the first as well; its states
+    follow on the last axis, which is then 2 × units long. What it says alone is its state after
+    the first step.
+    """
+    bias: _builtins.bool
+    """Whether biases are added. True where left out; they begin at 0."""
+    initializer: Global___Initializer.ValueType
+    """How the weights begin, the fans being those of one gate. INITIALIZER_GLOROT_UNIFORM where left
+    out.
+    """
+    def __init__(
+        self,
+        *,
+        units: _builtins.int = ...,
+        return_sequences: _builtins.bool = ...,
+        bidirectional: _builtins.bool = ...,
+        bias: _builtins.bool | None = ...,
+        initializer: Global___Initializer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "bias", b"bias", "bidirectional", b"bidirectional", "initializer", b"initializer", "return_sequences", b"return_sequences", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+
+Global___Gru: _TypeAlias = Gru  # noqa: Y015
+
+@_typing.final
 class LossSpec(_message.Message):
     """What is minimised: a mean over the rows of a batch."""
 
@@ -1456,6 +2196,7 @@ class LossSpec(_message.Message):
     MEAN_ABSOLUTE_ERROR_FIELD_NUMBER: _builtins.int
     HUBER_FIELD_NUMBER: _builtins.int
     KL_DIVERGENCE_FIELD_NUMBER: _builtins.int
+    JOINT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def softmax_cross_entropy(self) -> Global___SoftmaxCrossEntropy:
         """For class labels."""
@@ -1480,6 +2221,10 @@ class LossSpec(_message.Message):
     def kl_divergence(self) -> Global___KlDivergence:
         """For probabilities, on logits."""
 
+    @_builtins.property
+    def joint(self) -> Global___Joint:
+        """For models of several outputs."""
+
     def __init__(
         self,
         *,
@@ -1489,12 +2234,13 @@ class LossSpec(_message.Message):
         mean_absolute_error: Global___MeanAbsoluteError | None = ...,
         huber: Global___Huber | None = ...,
         kl_divergence: Global___KlDivergence | None = ...,
+        joint: Global___Joint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "joint", b"joint", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "huber", b"huber", "joint", b"joint", "kind", b"kind", "kl_divergence", b"kl_divergence", "mean_absolute_error", b"mean_absolute_error", "mean_squared_error", b"mean_squared_error", "softmax_cross_entropy", b"softmax_cross_entropy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["softmax_cross_entropy", "mean_squared_error", "binary_cross_entropy", "mean_absolute_error", "huber", "kl_divergence"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["softmax_cross_entropy", "mean_squared_error", "binary_cross_entropy", "mean_absolute_error", "huber", "kl_divergence", "joint"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1635,6 +2381,71 @@ class KlDivergence(_message.Message):
 Global___KlDivergence: _TypeAlias = KlDivergence  # noqa: Y015
 
 @_typing.final
+class Joint(_message.Message):
+    """The weighted sum of losses, one for each of model.outputs, as a mean over the rows of a batch. What
+    a row weighs by its label (class_weights, ignore_index) changes what it adds, not what the sum is
+    divided by. Metrics have the output's name before theirs: digit_accuracy.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___JointPart]:
+        """Required. Two or more."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___JointPart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Joint: _TypeAlias = Joint  # noqa: Y015
+
+@_typing.final
+class JointPart(_message.Message):
+    """The loss of one output."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    output: _builtins.str
+    """Required. One of model.outputs."""
+    target: _builtins.str
+    """Required. Name of the array or column it is held to; data.target is left out then."""
+    weight: _builtins.float
+    """What it is multiplied by, more than 0. 1 where left out."""
+    @_builtins.property
+    def loss(self) -> Global___LossSpec:
+        """Required. Any loss but joint."""
+
+    def __init__(
+        self,
+        *,
+        output: _builtins.str = ...,
+        target: _builtins.str = ...,
+        loss: Global___LossSpec | None = ...,
+        weight: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "loss", b"loss", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "loss", b"loss", "output", b"output", "target", b"target", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___JointPart: _TypeAlias = JointPart  # noqa: Y015
+
+@_typing.final
 class OptimizerSpec(_message.Message):
     """How a gradient becomes a step."""
 
@@ -1650,6 +2461,7 @@ class OptimizerSpec(_message.Message):
     CLIP_NORM_FIELD_NUMBER: _builtins.int
     CLIP_VALUE_FIELD_NUMBER: _builtins.int
     NO_DECAY_ON_BIAS_AND_NORM_FIELD_NUMBER: _builtins.int
+    AVERAGE_FIELD_NUMBER: _builtins.int
     clip_norm: _builtins.float
     """Scales the gradient of a batch down to this Euclidean norm where it is longer. Off where
     left out.
@@ -1690,6 +2502,12 @@ class OptimizerSpec(_message.Message):
     def lamb(self) -> Global___Lamb:
         """LAMB (You et al., 2020), for large batches."""
 
+    @_builtins.property
+    def average(self) -> Global___WeightAverage:
+        """A running mean of the weights, which is what is measured and what the model file holds. Off
+        where left out.
+        """
+
     def __init__(
         self,
         *,
@@ -1703,10 +2521,11 @@ class OptimizerSpec(_message.Message):
         clip_norm: _builtins.float | None = ...,
         clip_value: _builtins.float | None = ...,
         no_decay_on_bias_and_norm: _builtins.bool = ...,
+        average: Global___WeightAverage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "average", b"average", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "no_decay_on_bias_and_norm", b"no_decay_on_bias_and_norm", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm", "_clip_value", b"_clip_value", "adagrad", b"adagrad", "adam", b"adam", "adamw", b"adamw", "average", b"average", "clip_norm", b"clip_norm", "clip_value", b"clip_value", "kind", b"kind", "lamb", b"lamb", "lion", b"lion", "no_decay_on_bias_and_norm", b"no_decay_on_bias_and_norm", "rmsprop", b"rmsprop", "sgd", b"sgd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clip_norm: _TypeAlias = _typing.Literal["clip_norm"]  # noqa: Y015
     _WhichOneofArgType__clip_norm: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm"]  # noqa: Y015
@@ -1722,6 +2541,32 @@ class OptimizerSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___OptimizerSpec: _TypeAlias = OptimizerSpec  # noqa: Y015
+
+@_typing.final
+class WeightAverage(_message.Message):
+    """Exponential moving average of the weights: after update t, a ← a + (1 - d) (weights - a), where
+    d is decay, but at most (1 + t) / (10 + t), so that the first weights are soon forgotten.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECAY_FIELD_NUMBER: _builtins.int
+    decay: _builtins.float
+    """From 0 up to but not 1. 0.999 where left out."""
+    def __init__(
+        self,
+        *,
+        decay: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "decay", b"decay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "decay", b"decay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__decay: _TypeAlias = _typing.Literal["decay"]  # noqa: Y015
+    _WhichOneofArgType__decay: _TypeAlias = _typing.Literal["_decay", b"_decay"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decay) -> _WhichOneofReturnType__decay | None: ...
+
+Global___WeightAverage: _TypeAlias = WeightAverage  # noqa: Y015
 
 @_typing.final
 class Sgd(_message.Message):
@@ -2048,6 +2893,7 @@ class ScheduleSpec(_message.Message):
     EXPONENTIAL_FIELD_NUMBER: _builtins.int
     ONE_CYCLE_FIELD_NUMBER: _builtins.int
     COSINE_RESTARTS_FIELD_NUMBER: _builtins.int
+    REDUCE_ON_PLATEAU_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def constant(self) -> Global___ConstantSchedule:
         """The same all along."""
@@ -2072,6 +2918,10 @@ class ScheduleSpec(_message.Message):
     def cosine_restarts(self) -> Global___CosineRestartsSchedule:
         """Half a cosine again and again (Loshchilov and Hutter, 2017)."""
 
+    @_builtins.property
+    def reduce_on_plateau(self) -> Global___ReduceOnPlateauSchedule:
+        """Times a factor whenever the validation loss has stopped falling."""
+
     def __init__(
         self,
         *,
@@ -2081,12 +2931,13 @@ class ScheduleSpec(_message.Message):
         exponential: Global___ExponentialSchedule | None = ...,
         one_cycle: Global___OneCycleSchedule | None = ...,
         cosine_restarts: Global___CosineRestartsSchedule | None = ...,
+        reduce_on_plateau: Global___ReduceOnPlateauSchedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "reduce_on_plateau", b"reduce_on_plateau", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "cosine", b"cosine", "cosine_restarts", b"cosine_restarts", "exponential", b"exponential", "kind", b"kind", "one_cycle", b"one_cycle", "reduce_on_plateau", b"reduce_on_plateau", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["constant", "step", "cosine", "exponential", "one_cycle", "cosine_restarts"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["constant", "step", "cosine", "exponential", "one_cycle", "cosine_restarts", "reduce_on_plateau"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -2290,6 +3141,59 @@ class CosineRestartsSchedule(_message.Message):
 Global___CosineRestartsSchedule: _TypeAlias = CosineRestartsSchedule  # noqa: Y015
 
 @_typing.final
+class ReduceOnPlateauSchedule(_message.Message):
+    """The learning rate times factor whenever the validation loss, measured after every epoch, was no
+    better than the best one for more than patience epochs in a row. Needs data.validation_fraction.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARMUP_STEPS_FIELD_NUMBER: _builtins.int
+    FACTOR_FIELD_NUMBER: _builtins.int
+    PATIENCE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MIN_RATIO_FIELD_NUMBER: _builtins.int
+    warmup_steps: _builtins.int
+    """Steps over which the rate rises linearly to its full value first. 0 where left out."""
+    factor: _builtins.float
+    """More than 0, at most 1. 0.1 where left out."""
+    patience: _builtins.int
+    """Epochs without a better loss that are waited for, 0 or more. 10 where left out."""
+    threshold: _builtins.float
+    """Share of the best loss by which another one has to be below it to be better, from 0 up to but
+    not 1. 1e-4 where left out.
+    """
+    min_ratio: _builtins.float
+    """Share of the rate that it never falls below, 0 to 1. 0 where left out."""
+    def __init__(
+        self,
+        *,
+        warmup_steps: _builtins.int = ...,
+        factor: _builtins.float | None = ...,
+        patience: _builtins.int | None = ...,
+        threshold: _builtins.float | None = ...,
+        min_ratio: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_patience", b"_patience", "_threshold", b"_threshold", "factor", b"factor", "patience", b"patience", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_patience", b"_patience", "_threshold", b"_threshold", "factor", b"factor", "min_ratio", b"min_ratio", "patience", b"patience", "threshold", b"threshold", "warmup_steps", b"warmup_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__factor: _TypeAlias = _typing.Literal["factor"]  # noqa: Y015
+    _WhichOneofArgType__factor: _TypeAlias = _typing.Literal["_factor", b"_factor"]  # noqa: Y015
+    _WhichOneofReturnType__patience: _TypeAlias = _typing.Literal["patience"]  # noqa: Y015
+    _WhichOneofArgType__patience: _TypeAlias = _typing.Literal["_patience", b"_patience"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__factor) -> _WhichOneofReturnType__factor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__patience) -> _WhichOneofReturnType__patience | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+
+Global___ReduceOnPlateauSchedule: _TypeAlias = ReduceOnPlateauSchedule  # noqa: Y015
+
+@_typing.final
 class TrainingSpec(_message.Message):
     """Batch size, length and virtual shards."""
 
@@ -2299,16 +3203,33 @@ class TrainingSpec(_message.Message):
     EPOCHS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     SHARDS_FIELD_NUMBER: _builtins.int
+    ACCUMULATION_STEPS_FIELD_NUMBER: _builtins.int
+    ON_NON_FINITE_FIELD_NUMBER: _builtins.int
+    ROLL_BACK_FACTOR_FIELD_NUMBER: _builtins.int
     batch_size: _builtins.int
-    """Required. Rows a step, over all workers."""
+    """Required. Rows a batch, over all workers; an update takes accumulation_steps of them."""
     epochs: _builtins.int
     """Times every training row is seen. Give epochs or steps."""
     steps: _builtins.int
-    """Updates in all. Give epochs or steps."""
+    """Updates in all, each a step. Give epochs or steps."""
     shards: _builtins.int
     """Virtual shards a batch is cut into, 1 to 1,024; a part of the job, since it decides the
     order of additions. At most so many workers can share the job. Where left out, the largest
     power of two up to 16 that leaves every shard 32 rows.
+    """
+    accumulation_steps: _builtins.int
+    """Batches whose gradients make one update, at least 1: an update is then that of one batch of
+    accumulation_steps × batch_size rows in accumulation_steps × shards shards, to the bit, and
+    needs no more memory than a batch. Rates, steps, loss and metrics are by update. 1 where left
+    out.
+    """
+    on_non_finite: Global___OnNonFinite.ValueType
+    """What becomes of the job when the loss or the gradient of a step is infinite or not a number;
+    such a gradient is never applied. ON_NON_FINITE_FAIL where left out.
+    """
+    roll_back_factor: _builtins.float
+    """What the learning rate is multiplied by each time the job is rolled back, more than 0, at
+    most 1. 0.5 where left out.
     """
     def __init__(
         self,
@@ -2317,12 +3238,22 @@ class TrainingSpec(_message.Message):
         epochs: _builtins.int = ...,
         steps: _builtins.int = ...,
         shards: _builtins.int = ...,
+        accumulation_steps: _builtins.int | None = ...,
+        on_non_finite: Global___OnNonFinite.ValueType = ...,
+        roll_back_factor: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "accumulation_steps", b"accumulation_steps", "roll_back_factor", b"roll_back_factor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "epochs", b"epochs", "shards", b"shards", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "accumulation_steps", b"accumulation_steps", "batch_size", b"batch_size", "epochs", b"epochs", "on_non_finite", b"on_non_finite", "roll_back_factor", b"roll_back_factor", "shards", b"shards", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__accumulation_steps: _TypeAlias = _typing.Literal["accumulation_steps"]  # noqa: Y015
+    _WhichOneofArgType__accumulation_steps: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps"]  # noqa: Y015
+    _WhichOneofReturnType__roll_back_factor: _TypeAlias = _typing.Literal["roll_back_factor"]  # noqa: Y015
+    _WhichOneofArgType__roll_back_factor: _TypeAlias = _typing.Literal["_roll_back_factor", b"_roll_back_factor"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accumulation_steps) -> _WhichOneofReturnType__accumulation_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__roll_back_factor) -> _WhichOneofReturnType__roll_back_factor | None: ...
 
 Global___TrainingSpec: _TypeAlias = TrainingSpec  # noqa: Y015
 
@@ -2383,3 +3314,31 @@ class CheckpointsSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_last) -> _WhichOneofReturnType__keep_last | None: ...
 
 Global___CheckpointsSpec: _TypeAlias = CheckpointsSpec  # noqa: Y015
+
+@_typing.final
+class HealthSpec(_message.Message):
+    """When the layers are looked at: gradients, updates, dead and saturated units, and what is wrong
+    with the training. Never changes the result.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    interval: _builtins.int
+    """Steps between two looks; steps 1, 2, 5, 10, 20 and 50 are looked at too. 0 is never, 100 where
+    left out.
+    """
+    def __init__(
+        self,
+        *,
+        interval: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "interval", b"interval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__interval: _TypeAlias = _typing.Literal["interval"]  # noqa: Y015
+    _WhichOneofArgType__interval: _TypeAlias = _typing.Literal["_interval", b"_interval"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval) -> _WhichOneofReturnType__interval | None: ...
+
+Global___HealthSpec: _TypeAlias = HealthSpec  # noqa: Y015

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
@@ -30,6 +31,54 @@ def job_text(*, epochs: int = 2, batch_size: int = 64) -> str:
     )
 
 
+def towers_text(folder: Path) -> str:
+    """A job whose model reads two arrays of different shapes by name."""
+    digits = np.load(DIGITS)
+    images = digits["images"].reshape(-1, 8, 8)
+    np.savez(
+        folder / "two.npz",
+        left=images[:, :, :4] / 16,
+        right=images.reshape(-1, 64) / 16,
+        y=digits["labels"],
+    )
+    return (
+        "name: towers\n"
+        f"data: {{path: {folder / 'two.npz'}, target: y, validation_fraction: 0.2}}\n"
+        "model:\n"
+        "  nodes:\n"
+        "    - {name: out, inputs: [encoded, right], layers: [concat: {}, dense: {units: 10}]}\n"
+        "    - {name: encoded, inputs: [left], layers: [flatten: {}, dense: {units: 16}]}\n"
+        "  outputs: [out]\n"
+        "loss: {softmax_cross_entropy: {}}\n"
+        "optimizer: {adam: {learning_rate: 0.01}}\n"
+        "training: {batch_size: 64, epochs: 2, shards: 4}\n"
+    )
+
+
+def outputs_text(folder: Path) -> str:
+    """A job whose model says which digit it is, and whether it is even."""
+    digits = np.load(DIGITS)
+    even = (digits["labels"] % 2 == 0).astype(np.float32)
+    np.savez(folder / "two.npz", images=digits["images"], digit=digits["labels"], even=even)
+    return (
+        "name: outputs\n"
+        f"data: {{path: {folder / 'two.npz'}, inputs: [images], validation_fraction: 0.2}}\n"
+        "model:\n"
+        "  nodes:\n"
+        "    - {name: which, inputs: [trunk], layers: [dense: {units: 10}]}\n"
+        "    - {name: parity, inputs: [trunk], layers: [dense: {units: 1}]}\n"
+        "    - {name: trunk, inputs: [images], layers: [dense: {units: 16}, relu: {}]}\n"
+        "  outputs: [which, parity]\n"
+        "loss:\n"
+        "  joint:\n"
+        "    parts:\n"
+        "      - {output: which, target: digit, loss: {softmax_cross_entropy: {}}}\n"
+        "      - {output: parity, target: even, loss: {binary_cross_entropy: {}}, weight: 0.5}\n"
+        "optimizer: {adam: {learning_rate: 0.01}}\n"
+        "training: {batch_size: 64, epochs: 3, shards: 4}\n"
+    )
+
+
 def command(folder: Path, text: str, *words: str) -> list[str]:
     file = folder / "job.yaml"
     file.write_text(text)
@@ -44,6 +93,42 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
     words = command(folder, job_text(), "--workers", "2", "--json")
     answer = subprocess.run(words, capture_output=True, text=True, check=True)
     yield folder / "out", [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+def summary_of(folder: Path, text: str, *words: str) -> Any:
+    answer = subprocess.run(
+        command(folder, text, "--json", *words), capture_output=True, text=True, check=True
+    )
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def test_a_model_of_two_inputs_comes_to_the_same_with_any_number_of_workers(tmp_path: Path) -> None:
+    text = towers_text(tmp_path)
+    one = summary_of(tmp_path, text, "--workers", "1")
+    three = summary_of(tmp_path, text, "--workers", "3")
+    assert one["weights_sha256"] == three["weights_sha256"]
+    assert one["metrics"]["validation/accuracy"] > 0.5
+    assert set(load_file(one["model_path"])) == {
+        "encoded.1.weight",
+        "encoded.1.bias",
+        "out.1.weight",
+        "out.1.bias",
+    }
+
+
+def test_a_model_of_two_outputs_comes_to_the_same_with_any_number_of_workers(
+    tmp_path: Path,
+) -> None:
+    text = outputs_text(tmp_path)
+    one = summary_of(tmp_path, text, "--workers", "1")
+    three = summary_of(tmp_path, text, "--workers", "3")
+    assert one["weights_sha256"] == three["weights_sha256"]
+    metrics = one["metrics"]
+    assert metrics["validation/which_accuracy"] > 0.5
+    assert metrics["validation/parity_accuracy"] > 0.6
+    assert metrics["validation/loss"] == pytest.approx(
+        metrics["validation/which_loss"] + 0.5 * metrics["validation/parity_loss"], rel=1e-5
+    )
 
 
 def test_the_last_line_is_the_summary(ran: tuple[Path, Any]) -> None:
@@ -65,6 +150,13 @@ def test_the_model_has_the_hash_that_was_told(ran: tuple[Path, Any]) -> None:
     weights = load_file(summary["model_path"])
     told = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights)))
     assert summary["weights_sha256"] == told.hexdigest()
+
+
+def test_the_model_can_be_exported(ran: tuple[Path, Any], tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "gradloom.service.cli", "export", ran[1][-1]["model_path"]]
+    target = tmp_path / "model.onnx"
+    subprocess.run([*words, "-o", str(target)], check=True, stdout=subprocess.DEVNULL)
+    assert target.stat().st_size > 1000
 
 
 def test_only_the_result_stays(ran: tuple[Path, Any]) -> None:

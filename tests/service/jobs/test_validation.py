@@ -1,5 +1,6 @@
 """Everything wrong with a job is said at once, with the field; ids are those of the plan."""
 
+import hashlib
 import math
 import struct
 from collections.abc import Callable
@@ -10,9 +11,10 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from gradloom.service.errors import InvalidSpec, SpecFault
-from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
+from gradloom.service.jobs.spec import Checkpoints, JobSpec, OnNonFinite, Resources, Training
 from gradloom.service.jobs.validation import (
     Checked,
     spec_sha256,
@@ -26,26 +28,37 @@ from gradloom.worker.data.spec import DataSource, DataSpec, Normalize
 from gradloom.worker.engine.spec import (
     Adam,
     AdamW,
+    Concat,
     ConstantSchedule,
     Conv1d,
     Conv2d,
     CosineSchedule,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GroupNorm,
+    InitialWeights,
+    Joint,
+    JointPart,
     Lamb,
     LayerNorm,
     LeakyRelu,
     MeanSquaredError,
     Model,
+    ModelNode,
     Optimizer,
+    Positions,
+    ReduceOnPlateauSchedule,
     Relu,
+    Reshape,
     Residual,
     Sgd,
     Softmax,
     SoftmaxCrossEntropy,
     StepSchedule,
+    TransformerBlock,
+    WeightAverage,
 )
 
 ROWS, COLUMNS, CLASSES = 100, 6, 4
@@ -80,6 +93,9 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
         halves=labels + 0.5,
         same=np.full(ROWS, 3),
         pictures=images.reshape(ROWS, 2, 3),
+        tokens=np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) % 97,
+        next=np.arange(1, ROWS * COLUMNS + 1).reshape(ROWS, COLUMNS) % 97,
+        halved=np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) / 2,
     )
     np.savez(folder / "wide.npz", images=images[:, :5], labels=labels)
     return Roots((folder,))
@@ -114,6 +130,16 @@ def faults_of(spec: JobSpec, roots: Roots) -> tuple[SpecFault, ...]:
     return caught.value.faults
 
 
+def language_model(embedding: Embedding, inputs: str = "tokens", **changes: object) -> Change:
+    """A model that says which token comes next."""
+    layers = (embedding, Positions(COLUMNS), TransformerBlock(2, causal=True), Dense(97))
+
+    def change(spec: JobSpec) -> JobSpec:
+        return data(inputs=(inputs,), target="next", **changes)(model(*layers)(spec))
+
+    return change
+
+
 deep = Dense(CLASSES)
 for _ in range(40):
     deep = Residual((deep,))
@@ -137,6 +163,24 @@ FAULTS: list[tuple[str, Change, str, str]] = [
         "model",
         "has 2,148,106,244 parameters (8.6 GB, 34 GB with gradient and optimizer); this server "
         "allows 100,000,000",
+    ),
+    (
+        "B032",
+        language_model(Embedding(96, 8)),
+        "model.layers[0].embedding.size",
+        "Row 16 holds index 96, the embedding has 96 entries (0 to 95): set size: 97.",
+    ),
+    (
+        "B032",
+        language_model(Embedding(97, 8), "halved"),
+        "model.layers[0].embedding",
+        "Row 0 holds 0.5: an embedding reads whole numbers from 0.",
+    ),
+    (
+        "B032",
+        language_model(Embedding(97, 8), normalize=Normalize.UNIT),
+        "data.normalize",
+        "The embedding reads token numbers, which scaling changes: set normalize: none.",
     ),
     (
         "B026",
@@ -224,6 +268,51 @@ FAULTS: list[tuple[str, Change, str, str]] = [
         "12 workers cannot share 4 shards: set training.shards: 12 or use 4 or fewer workers.",
     ),
     ("B042", part(resources=Resources(1, -1)), "resources.max_failures", "give 0 or more"),
+    (
+        "accumulation",
+        training(accumulation_steps=0),
+        "training.accumulation_steps",
+        "accumulation_steps is 0: give at least 1",
+    ),
+    (
+        "accumulation",
+        training(accumulation_steps=6),
+        "training.accumulation_steps",
+        "6 batches of 16 are 96 rows, there are only 80 training rows: accumulate at most 5",
+    ),
+    (
+        "accumulation",
+        training(batch_size=1, shards=1, accumulation_steps=2_000),
+        "training.accumulation_steps",
+        "2000 batches of 1 are 2000 rows",
+    ),
+    (
+        "non finite",
+        training(roll_back_factor=0.0),
+        "training.roll_back_factor",
+        "more than 0 and at most 1",
+    ),
+    ("non finite", training(roll_back_factor=NAN), "training.roll_back_factor", "at most 1"),
+    (
+        "average",
+        optimizer(Adam(0.1), average=WeightAverage(1.0)),
+        "optimizer.average.decay",
+        "from 0 up to but not 1",
+    ),
+    (
+        "plateau",
+        part(schedule=ReduceOnPlateauSchedule(factor=2.0)),
+        "schedule.reduce_on_plateau.factor",
+        "at most 1",
+    ),
+    (
+        "plateau",
+        lambda spec: data(validation_fraction=0.0)(
+            replace(spec, schedule=ReduceOnPlateauSchedule())
+        ),
+        "schedule.reduce_on_plateau",
+        "set data.validation_fraction",
+    ),
     ("B045", part(checkpoints=Checkpoints(0.5)), "checkpoints.interval", "0.5s: give 1s to"),
     ("B045", part(checkpoints=Checkpoints(1e12)), "checkpoints.interval", "give 1s to"),
     ("B045", part(checkpoints=Checkpoints(NAN)), "checkpoints.interval", "give 1s to"),
@@ -283,6 +372,15 @@ def test_shards_left_out_leave_each_32_rows(batch_size: int, shards: int, roots:
     change = training(batch_size=batch_size, shards=0)
 
     assert validate(change(spec), roots).plan.shards == shards
+
+
+def test_accumulated_batches_are_planned_as_one(roots: Roots) -> None:
+    accumulated = validate(training(batch_size=16, accumulation_steps=2)(SPEC), roots)
+    large = validate(training(batch_size=32, shards=8)(SPEC), roots)
+
+    assert accumulated.plan == large.plan
+    assert accumulated.spec_sha256 == large.spec_sha256
+    assert accumulated.plan.shards == 8
 
 
 def test_b041_an_empty_shard_in_the_last_batch_is_accepted(roots: Roots) -> None:
@@ -403,6 +501,9 @@ def test_what_cannot_change_the_weights_is_not_in_the_hash(change: Change) -> No
         optimizer(Adam(0.002)),
         data(normalize=Normalize.UNIT),
         part(schedule=ConstantSchedule()),
+        training(accumulation_steps=2),
+        training(on_non_finite=OnNonFinite.SKIP_STEP),
+        optimizer(Adam(0.001), average=WeightAverage()),
     ],
 )
 def test_what_can_change_the_weights_is_in_the_hash(change: Change) -> None:
@@ -449,3 +550,155 @@ def test_no_number_breaks_the_check(bits: int, roots: Roots) -> None:
     )
 
     assert faults_of(spec, roots)
+
+
+@pytest.fixture
+def with_weights(roots: Roots) -> Callable[[dict[str, np.ndarray]], JobSpec]:
+    """The job, beginning from these arrays in a file."""
+
+    def changed(arrays: dict[str, np.ndarray]) -> JobSpec:
+        save_file(arrays, roots.roots[0] / "weights.safetensors")
+        return replace(SPEC, model=replace(SPEC.model, initial_weights=WEIGHTS))
+
+    return changed
+
+
+WEIGHTS = InitialWeights("weights.safetensors")
+ARRAYS = {
+    "layers.0.weight": np.ones((16, COLUMNS), np.float32),
+    "layers.0.bias": np.ones(16, np.float32),
+    "layers.3.weight": np.ones((CLASSES, 16), np.float32),
+    "layers.3.bias": np.ones(CLASSES, np.float32),
+}
+
+
+def test_initial_weights_are_in_the_receipt(
+    roots: Roots, with_weights: Callable[[dict[str, np.ndarray]], JobSpec]
+) -> None:
+    spec = with_weights(ARRAYS)
+    content = (roots.roots[0] / WEIGHTS.path).read_bytes()
+    checked = validate(spec, roots)
+    assert checked.receipt.initial_weights_sha256 == hashlib.sha256(content).hexdigest()
+    assert validate(SPEC, roots).receipt.initial_weights_sha256 == ""
+    assert checked.spec_sha256 != validate(SPEC, roots).spec_sha256
+    moved = replace(spec.model, initial_weights=InitialWeights("elsewhere"))
+    assert spec_sha256(replace(spec, model=moved)) == checked.spec_sha256
+
+
+def test_initial_weights_of_another_model_are_refused(
+    roots: Roots, with_weights: Callable[[dict[str, np.ndarray]], JobSpec]
+) -> None:
+    spec = with_weights({**ARRAYS, "layers.0.bias": np.ones(17, np.float32)})
+    sentence = "layers.0.bias has the shape (17) in the file, the model needs (16)."
+    assert faults_of(spec, roots) == (SpecFault("model.initial_weights.path", sentence),)
+
+
+def test_initial_weights_need_a_file(roots: Roots) -> None:
+    message = spec_to_wire(SPEC)
+    message.model.initial_weights.SetInParent()
+    with pytest.raises(InvalidSpec) as caught:
+        validate_message(message, roots)
+    assert [fault.field for fault in caught.value.faults] == ["model.initial_weights.path"]
+
+
+def towers(**changes: object) -> JobSpec:
+    """Two inputs of different shapes, each with a node of its own."""
+    nodes = (
+        ModelNode("flat", ("pictures",), (Flatten(), Dense(8), Relu())),
+        ModelNode("merge", ("images", "flat"), (Concat(), Dense(CLASSES))),
+    )
+    model = replace(Model(nodes=nodes, outputs=("merge",)), **changes)
+    return replace(SPEC, data=replace(SPEC.data, inputs=("images", "pictures")), model=model)
+
+
+def test_arrays_go_into_a_model_of_nodes_by_name(roots: Roots) -> None:
+    plan = validate(towers(), roots).plan
+    assert [(layer.path, layer.output_shape) for layer in plan.layers] == [
+        ("model.nodes[0].layers[0].flatten", (6,)),
+        ("model.nodes[0].layers[1].dense", (8,)),
+        ("model.nodes[0].layers[2].relu", (8,)),
+        ("model.nodes[1].layers[0].concat", (14,)),
+        ("model.nodes[1].layers[1].dense", (4,)),
+    ]
+
+
+def test_b031_a_node_that_reads_no_array_of_the_data(roots: Roots) -> None:
+    nodes = (ModelNode("merge", ("images", "picture"), (Concat(), Dense(CLASSES))),)
+    (fault,) = faults_of(towers(nodes=nodes), roots)
+    assert (fault.field, fault.description) == (
+        "model.nodes[0].inputs[1]",
+        'Node "merge" reads "picture", which does not exist. Nodes: merge. '
+        "Inputs: images, pictures.",
+    )
+
+
+def test_layers_and_nodes_are_one_too_many(roots: Roots) -> None:
+    (fault,) = faults_of(towers(layers=(Dense(CLASSES),)), roots)
+    assert (fault.field, fault.description) == (
+        "model",
+        "layers and nodes are given: keep one.",
+    )
+
+
+def test_a_model_of_layers_joins_its_inputs(roots: Roots) -> None:
+    spec = replace(towers(), model=SPEC.model)
+    assert [fault.field for fault in faults_of(spec, roots)] == ["data.inputs[1]"]
+
+
+def test_a_language_model_is_sound(roots: Roots) -> None:
+    checked = validate(language_model(Embedding(97, 8))(SPEC), roots)
+    assert checked.plan.layers[-1].output_shape == (COLUMNS, 97)
+
+
+def two_outputs(**changes: object) -> JobSpec:
+    """Labels and pictures, both predicted from the images."""
+    nodes = (
+        ModelNode("which", ("images",), (Dense(CLASSES),)),
+        ModelNode("seen", ("images",), (Dense(6), Reshape((2, 3)))),
+    )
+    loss = Joint(
+        (
+            JointPart("which", "labels", SoftmaxCrossEntropy()),
+            JointPart("seen", "pictures", MeanSquaredError(), 0.1),
+        )
+    )
+    model = Model(nodes=nodes, outputs=("which", "seen"))
+    whole = replace(SPEC, model=model, loss=loss, data=replace(SPEC.data, target=""))
+    return replace(whole, **changes)
+
+
+def test_every_output_has_a_target_of_its_own(roots: Roots) -> None:
+    plan = validate(two_outputs(), roots).plan
+    assert [(layer.path, layer.output_shape) for layer in plan.layers][-2:] == [
+        ("loss.joint.flatten", (6,)),
+        ("loss.joint.concat", (CLASSES + 6,)),
+    ]
+
+
+def test_targets_of_a_joint_loss_are_named_by_its_parts_alone(roots: Roots) -> None:
+    spec = two_outputs(data=SPEC.data)
+    (fault,) = faults_of(spec, roots)
+    assert (fault.field, fault.description) == (
+        "data.target",
+        "The parts of loss.joint name their targets: leave data.target out.",
+    )
+
+
+def test_b058_a_part_names_an_array_that_is_not_there(roots: Roots) -> None:
+    spec = two_outputs()
+    assert isinstance(spec.loss, Joint)
+    first, second = spec.loss.parts
+    wrong = replace(spec, loss=Joint((replace(first, target="label"), second)))
+    (fault,) = faults_of(wrong, roots)
+    assert fault.field == "loss.joint.parts[0].target"
+    assert fault.description.startswith('There is no array "label".')
+
+
+def test_b062_labels_of_a_part_are_whole_numbers(roots: Roots) -> None:
+    spec = two_outputs()
+    assert isinstance(spec.loss, Joint)
+    first, second = spec.loss.parts
+    wrong = replace(spec, loss=Joint((replace(first, target="halves"), second)))
+    (fault,) = faults_of(wrong, roots)
+    assert fault.field == "loss.joint.parts[0].target"
+    assert "class labels are whole numbers from 0" in fault.description

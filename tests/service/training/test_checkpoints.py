@@ -83,6 +83,15 @@ def test_a_part_left_by_a_crash_is_swept(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def pruned(*steps: int, needed: tuple[int, ...] = ()) -> list[int]:
+    made = [Checkpoint(step, 1, "") for step in steps]
+    return [checkpoint.step for checkpoint in to_prune(made, 2, lambda step: step in needed)]
+
+
 def test_the_newest_checkpoints_stay() -> None:
-    made = [Checkpoint(step, 1, "") for step in (1, 3, 2)]
-    assert [checkpoint.step for checkpoint in to_prune(made, 2)] == [1]
+    assert pruned(1, 3, 2) == [1]
+
+
+def test_the_newest_checkpoint_that_is_needed_stays_too() -> None:
+    assert pruned(1, 2, 3, 4, 5, needed=(1, 3)) == [2, 1]
+    assert pruned(1, 2, 3, 4, 5, needed=(1, 5)) == [3, 2, 1]

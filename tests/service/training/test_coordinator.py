@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason
 from gradloom.service.training.coordinator import Coordinator, Course, divide
 from gradloom.service.training.events import (
@@ -20,16 +21,17 @@ from gradloom.service.training.events import (
     End,
     Event,
     KeepSnapshot,
-    LossNotFinite,
+    Located,
     Measured,
+    NotFinite,
     Report,
     Send,
     WorkerAnswered,
     WorkerFailed,
     WorkerReady,
 )
-from gradloom.service.training.policies import FailurePolicy
-from gradloom.worker.messages import Compute, Evaluate, Work
+from gradloom.service.training.policies import FailurePolicy, NonFinitePolicy
+from gradloom.worker.messages import Compute, Evaluate, Snapshot, Work
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.txt"))
 
@@ -40,7 +42,10 @@ EVENTS: dict[str, Callable[..., Event]] = {
     "fail": lambda worker, reason, time="0": WorkerFailed(
         int(worker), Reason(reason), "its story", float(time)
     ),
-    "nan": lambda step: LossNotFinite(int(step), f"the loss of step {step} is nan"),
+    "nan": lambda step, skipped="1": NotFinite(
+        int(step), int(skipped), f"The loss of step {step} is nan."
+    ),
+    "located": lambda worker, number: Located(int(worker), int(number), "It is in layer 0."),
     "due": CheckpointDue,
     "cancel": Cancelled,
     "drain": Draining,
@@ -73,13 +78,18 @@ def told_work(work: Work) -> str:
             return f"compute {first}..{last}"
         case Evaluate(split, first, last):
             return f"evaluate {split} {first}..{last}"
+        case Snapshot(content):
+            return f"snapshot {content}"
         case _:
-            return f"snapshot {work.content}"
+            return "locate"
 
 
 def course_of(line: str) -> Course:
     words = dict(word.split("=") for word in line.split()[1:])
-    return Course(**{name: int(value) for name, value in words.items()})
+    policy = NonFinitePolicy(
+        OnNonFinite(words.pop("on_non_finite", "fail")), int(words.pop("roll_backs", "0"))
+    )
+    return Course(**{name: int(value) for name, value in words.items()}, non_finite=policy)
 
 
 def retold(story: str) -> str:

@@ -11,7 +11,7 @@ from gradloom.worker.data.dataset import Dataset, open_dataset
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.spec import DataSpec
-from gradloom.worker.data.target import TargetKind
+from gradloom.worker.data.target import Answer, TargetKind
 from gradloom.worker.engine.spec import Fault
 
 
@@ -20,7 +20,7 @@ def opened(
 ) -> Dataset:
     np.savez(root / "x.npz", allow_pickle=True, **arrays)
     spec = DataSpec(target, "x.npz", inputs=inputs)
-    return open_dataset(spec, spec.source, Roots((root,)), TargetKind.LABELS)
+    return open_dataset(spec, spec.source, Roots((root,)), [Answer(target, TargetKind.LABELS)])
 
 
 def faults(
@@ -32,30 +32,41 @@ def faults(
 
 
 LABELS = np.array([0, 1, 1])
+ANSWERS = [Answer("labels", TargetKind.LABELS)]
 
 
 def test_inputs_keep_their_type_and_shape(tmp_path: Path) -> None:
     data = opened(tmp_path, images=np.zeros((3, 8, 8), np.uint8), labels=LABELS)
-    assert (data.rows, data.input_shape, data.target_shape) == (3, (8, 8), ())
-    assert data.blocks[0].dtype == np.uint8
+    assert (data.rows, data.input_shapes, data.target_shape) == (3, ((8, 8),), ())
+    assert data.inputs[0].blocks[0].dtype == np.uint8
 
 
 def test_inputs_left_out_are_all_but_the_target_in_the_order_of_the_file(tmp_path: Path) -> None:
     data = opened(tmp_path, z=np.zeros(3), labels=LABELS, a=np.zeros((3, 2)))
-    assert (data.names, data.widths, data.input_shape) == (("z", "a"), (1, 2), (3,))
+    (joined,) = data.inputs
+    assert (joined.names, joined.widths, joined.shape) == (("z", "a"), (1, 2), (3,))
 
 
 def test_named_inputs_are_joined_in_the_order_of_the_spec(tmp_path: Path) -> None:
     arrays = {"a": np.zeros((3, 4, 2)), "b": np.zeros((3, 4, 5)), "c": np.zeros(3)}
     data = opened(tmp_path, "b", "a", labels=LABELS, **arrays)
-    assert (data.names, data.widths, data.input_shape) == (("b", "a"), (5, 2), (4, 7))
+    (joined,) = data.inputs
+    assert (joined.names, joined.widths, joined.shape) == (("b", "a"), (5, 2), (4, 7))
+
+
+def test_inputs_by_name_need_not_fit_together(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.zeros((3, 4, 2)), b=np.zeros(3), labels=LABELS)
+    spec = DataSpec("labels", "x.npz")
+    roots = Roots((tmp_path,))
+    data = open_dataset(spec, spec.source, roots, ANSWERS, joined=False)
+    assert (data.names, data.input_shapes) == (("a", "b"), ((4, 2), (1,)))
 
 
 def test_columns_of_a_table_share_one_block(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"a,b,labels,note\n1,2,0,x\n3,4,1,y\n")
     spec = DataSpec("labels", "x.csv", inputs=("b", "a"))
-    data = open_dataset(spec, spec.source, Roots((tmp_path,)), TargetKind.LABELS)
-    assert [block.tolist() for block in data.blocks] == [[[2, 1], [4, 3]]]
+    data = open_dataset(spec, spec.source, Roots((tmp_path,)), ANSWERS)
+    assert [block.tolist() for block in data.inputs[0].blocks] == [[[2, 1], [4, 3]]]
 
 
 def test_b058_a_missing_array_is_answered_with_the_names_there_are(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def digits(seed: int = 7) -> Prepared:
 def test_the_digits_are_summarized() -> None:
     summary = digits().summary
     assert (summary.rows, summary.training_rows, summary.validation_rows) == (1_797, 1_438, 359)
-    assert (summary.input_shape, summary.target_shape, summary.classes) == ((64,), (), 10)
+    assert (summary.input_shapes, summary.target_shape, summary.classes) == (((64,),), (), 10)
     assert (summary.test_rows, summary.test_sha256) == (0, None)
     assert (digits().training.rows, digits().validation.rows) == (1_438, 359)
 
@@ -69,17 +69,17 @@ def test_training_and_validation_rows_are_apart() -> None:
     prepared = digits()
     inputs = np.empty((1_438, 64), np.float32)
     seen = np.empty(1_438, np.int64)
-    prepared.training.fill(np.arange(1_438), inputs, seen)
+    prepared.training.fill(np.arange(1_438), [inputs], seen)
     assert np.allclose(inputs.mean(axis=0), 0, atol=1e-5)
     held_out = np.empty(359, np.int64)
-    prepared.validation.fill(np.arange(359), np.empty((359, 64), np.float32), held_out)
+    prepared.validation.fill(np.arange(359), [np.empty((359, 64), np.float32)], held_out)
     assert len(seen) + len(held_out) == 1_797
 
 
 def test_another_seed_splits_differently() -> None:
     def labels(prepared: Prepared) -> list[int]:
         target = np.empty(359, np.int64)
-        prepared.validation.fill(np.arange(359), np.empty((359, 64), np.float32), target)
+        prepared.validation.fill(np.arange(359), [np.empty((359, 64), np.float32)], target)
         return target.tolist()
 
     assert labels(digits(1)) == labels(digits(1)) != labels(digits(2))
@@ -93,7 +93,7 @@ def test_test_rows_are_the_same_arrays_from_another_file(tmp_path: Path) -> None
     prepared = prepare(spec, Roots((tmp_path,)), seed=7, kind=TargetKind.LABELS)
     inputs, target = np.empty((4, 2), np.float32), np.empty(4, np.int64)
     assert prepared.test is not None
-    prepared.test.fill(np.arange(4), inputs, target)
+    prepared.test.fill(np.arange(4), [inputs], target)
     assert target.tolist() == [1, 1, 1, 1]
     assert np.allclose(inputs, (x + 100 - [0, 1]) / 6)
 

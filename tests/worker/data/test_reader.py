@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from gradloom.worker.data.dataset import Dataset
+from gradloom.worker.data.dataset import Dataset, Input
 from gradloom.worker.data.normalize import fit
 from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.spec import Normalize
@@ -13,19 +13,20 @@ from gradloom.worker.data.spec import Normalize
 IMAGES = np.arange(60, dtype=np.uint8).reshape(10, 2, 3)
 EXTRA = np.arange(20.0).reshape(10, 2, 1) / 7
 LABELS = np.arange(10)
-DATA = Dataset(("images", "extra"), (3, 1), (IMAGES, EXTRA), LABELS, "")
+JOINED = Input(("images", "extra"), (3, 1), (IMAGES, EXTRA))
+DATA = Dataset((JOINED,), LABELS, "")
 ROWS = np.array([9, 3, 5, 0])
 
 
 def reader(normalize: Normalize = Normalize.NONE) -> Reader:
-    return Reader(DATA, ROWS, fit(DATA, ROWS, normalize))
+    return Reader(DATA, ROWS, [fit(JOINED, ROWS, normalize)])
 
 
 def filled(reader: Reader, *positions: int) -> tuple[np.ndarray, np.ndarray]:
     count = len(positions)
     inputs = np.full((count, 2, 4), np.nan, np.float32)
     target = np.full(count, -1, np.int64)
-    reader.fill(np.array(positions, np.int64), inputs, target)
+    reader.fill(np.array(positions, np.int64), [inputs], target)
     return inputs, target
 
 
@@ -64,22 +65,35 @@ def test_a_position_that_is_not_there_is_an_error(position: int) -> None:
 
 
 def test_targets_of_numbers_become_floats() -> None:
-    data = Dataset(("images",), (3,), (IMAGES,), np.arange(10)[:, None], "")
+    images = Input(("images",), (3,), (IMAGES,))
+    data = Dataset((images,), np.arange(10)[:, None], "")
     target = np.empty((1, 1), np.float32)
-    source = Reader(data, ROWS, fit(data, ROWS, Normalize.NONE))
-    source.fill(np.array([1]), np.empty((1, 2, 3), np.float32), target)
+    source = Reader(data, ROWS, [fit(images, ROWS, Normalize.NONE)])
+    source.fill(np.array([1]), [np.empty((1, 2, 3), np.float32)], target)
     assert target.tolist() == [[3.0]]
 
 
 def test_filling_again_takes_a_fixed_amount_of_memory() -> None:
     block = np.zeros((1_000, 1_000), np.uint8)
-    data = Dataset(("x",), (1_000,), (block,), np.zeros(1_000, np.int64), "")
+    x = Input(("x",), (1_000,), (block,))
+    data = Dataset((x,), np.zeros(1_000, np.int64), "")
     rows = np.arange(1_000)
-    source = Reader(data, rows, fit(data, rows, Normalize.NONE))
+    source = Reader(data, rows, [fit(x, rows, Normalize.NONE)])
     inputs, target = np.empty((500, 1_000), np.float32), np.empty(500, np.int64)
-    source.fill(rows[:500], inputs, target)
+    source.fill(rows[:500], [inputs], target)
     tracemalloc.start()
-    source.fill(rows[500:], inputs, target)
+    source.fill(rows[500:], [inputs], target)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < inputs.nbytes / 10
+
+
+def test_inputs_by_name_go_to_buffers_of_their_own_each_scaled_for_itself() -> None:
+    parts = (Input(("images",), (3,), (IMAGES,)), Input(("extra",), (1,), (EXTRA,)))
+    source = Reader(
+        Dataset(parts, LABELS, ""), ROWS, [fit(part, ROWS, Normalize.UNIT) for part in parts]
+    )
+    images, extra = np.empty((4, 2, 3), np.float32), np.empty((4, 2, 1), np.float32)
+    source.fill(np.arange(4), [images, extra], np.empty(4, np.int64))
+    joined, _ = filled(reader(Normalize.UNIT), 0, 1, 2, 3)
+    assert np.array_equal(np.concatenate([images, extra], axis=-1), joined)

@@ -24,13 +24,21 @@ def test_a_column_of_labels_is_flattened() -> None:
     assert target_rows(np.array([[0], [1]]), TargetKind.LABELS).shape == (2,)
 
 
+def test_a_row_may_have_a_label_at_each_position() -> None:
+    labels = target_rows(np.array([[0, 1, 2], [2, 1, 0]], "u1"), TargetKind.LABELS)
+    assert (labels.shape, labels.dtype, class_count(labels)) == ((2, 3), np.int64, 3)
+    assert absent_classes(labels, 4) == (1, 3)
+    with pytest.raises(ArrayError, match="has label 2 in row 0"):
+        check_known_labels(labels, 2)
+
+
 @pytest.mark.parametrize(
     ("labels", "text"),
     [
         ([0, 2.5, 3.5], "has 2.5 in row 1: class labels are whole numbers from 0"),
         ([0, 1, -1], "has -1 in row 2: class labels are whole numbers from 0"),
         ([0, 10**6], "has 1e\\+06 in row 1: at most 1,000,000 classes"),
-        ([[0, 1], [1, 0]], "has the shape \\(2,\\) a row"),
+        ([[0, 1], [1, 0.5]], "has 0.5 in row 1: class labels are whole numbers from 0"),
     ],
 )
 def test_b062_other_numbers_are_no_labels(labels: list[float], text: str) -> None:

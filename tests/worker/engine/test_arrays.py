@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from gradloom.worker.engine.arrays import UNKNOWN, fits, size, text
+from gradloom.worker.engine.arrays import UNKNOWN, fits, side_by_side, size, text
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,14 @@ def test_shapes_with_other_numbers_of_axes_do_not_fit() -> None:
 
 def test_a_shape_reads_as_people_write_it() -> None:
     assert text((28, UNKNOWN)) == "(28, ?)"
+
+
+@pytest.mark.parametrize("length", [1, 1000, 1024, 5000])
+def test_vectors_side_by_side_share_nothing_and_begin_apart(length: int) -> None:
+    vectors = side_by_side(7, length, np.float32)
+    for number, vector in enumerate(vectors):
+        assert vector.shape == (length,)
+        assert not vector.any()
+        vector[...] = number
+    assert [set(vector) for vector in vectors] == [{number} for number in range(7)]
+    assert len({vector.ctypes.data % 4096 for vector in vectors}) == 7

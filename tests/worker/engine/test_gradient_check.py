@@ -7,6 +7,7 @@ from gradloom.worker.engine.gradient_check import check_gradients
 from gradloom.worker.engine.graph import Graph, build_graph
 from gradloom.worker.engine.operation import Call
 from gradloom.worker.engine.operations import OPERATIONS
+from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.spec import Dense, Model, Relu, SoftmaxCrossEntropy, Tanh, Target
 
 
@@ -39,6 +40,37 @@ def test_a_wrong_vjp_is_found_at_the_parameters_before_it() -> None:
     errors = check_gradients(graph(), operations={**OPERATIONS, "tanh": wrong})
     found = {error.name for error in errors if error.relative_error > 1e-6}
     assert found == {"data", "layers.0.weight", "layers.0.bias"}
+
+
+_KINKS = 2e-5  # The distance from one kink of the saw to the next.
+
+
+def saw(call: Call[Tanh], _key: Key | None) -> None:
+    call.output[...] = np.abs(call.inputs[0] / _KINKS % 2 - 1) * _KINKS
+
+
+def saw_vjp(call: Call[Tanh]) -> None:
+    (dx,) = call.input_gradients
+    assert dx is not None
+    dx[...] = np.sign(call.inputs[0] / _KINKS % 2 - 1) * call.output_gradient
+
+
+def test_kinks_close_to_an_element_are_no_errors() -> None:
+    rules = replace(OPERATIONS["tanh"], forward=saw, vjp=saw_vjp, keeps=("input",))
+    lone = build_graph(Model((Tanh(),)), SoftmaxCrossEntropy(), (50,), Target("labels", classes=50))
+    (error,) = check_gradients(lone, operations={**OPERATIONS, "tanh": rules})
+    assert (error.elements, error.relative_error) == (64, pytest.approx(0, abs=1e-6))
+
+
+def test_a_gradient_that_is_no_number_is_no_right_one() -> None:
+    def nothing(call: Call[Tanh]) -> None:
+        (dx,) = call.input_gradients
+        assert dx is not None
+        dx.reshape(-1)[0] = np.nan
+
+    wrong = replace(OPERATIONS["tanh"], vjp=nothing)
+    errors = check_gradients(graph(), operations={**OPERATIONS, "tanh": wrong})
+    assert not errors[0].relative_error < 1e-6
 
 
 def test_a_model_without_parameters_is_checked_by_its_data() -> None:

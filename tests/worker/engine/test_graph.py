@@ -185,3 +185,19 @@ def test_a_model_error_survives_pickling() -> None:
         build(Dense(9))
     copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own bytes
     assert (copy.faults, str(copy)) == (caught.value.faults, str(caught.value))
+
+
+def test_a_last_layer_too_narrow_for_the_labels_of_positions_is_told() -> None:
+    target = Target("labels", classes=10, shape=(5,))
+    assert faults(Dense(9), shape=(5, 4), target=target) == {
+        "model.layers[0].dense.units": (
+            "The data has 10 classes at each of (5) positions, the last layer 9 outputs: "
+            "set units: 10."
+        )
+    }
+    assert faults(Tanh(), shape=(5, 4), target=target) == {
+        "model.layers[0].tanh": (
+            "The data has 10 classes at each of (5) positions, the model puts out the shape "
+            "(5, 4): end with dense units: 10."
+        )
+    }

@@ -14,6 +14,7 @@ VARIANCES = {
     Initializer.GLOROT_UNIFORM: 2 / (INPUTS + UNITS),
     Initializer.ZEROS: 0.0,
     Initializer.ONES: 0.0,
+    Initializer.NORMAL: 0.02**2,
 }
 
 

@@ -11,9 +11,15 @@ from gradloom.worker.engine.arrays import Array, Shape
 from gradloom.worker.engine.gradient_check import check_gradients
 from gradloom.worker.engine.graph import Graph, ModelError, build_graph
 from gradloom.worker.engine.losses import RULES
-from gradloom.worker.engine.metrics import STATISTICS, Statistics
+from gradloom.worker.engine.metrics import (
+    SCORE_BINS,
+    STATISTICS,
+    Statistics,
+    measures_of,
+    summarize,
+)
 from gradloom.worker.engine.plan import Plan
-from gradloom.worker.engine.random import Key
+from gradloom.worker.engine.random import Key, normal, words
 from gradloom.worker.engine.spec import (
     LOSSES,
     BinaryCrossEntropy,
@@ -87,7 +93,10 @@ def test_the_vjp_is_the_gradient(loss: Loss, size: int, rows: int, seed: int) ->
 def test_the_statistics_are_those_the_graph_names(loss: Loss) -> None:
     for size in (1, 3, 7):
         plan = Plan(sized(loss, size), 2)
-        assert len(plan.evaluate(2)) == len(plan.graph.statistics)
+        assert len(plan.value_and_grad(2, Key(0, 0))) == len(plan.graph.statistics)
+        for rows in (0, 2):
+            count = len(plan.graph.statistics) + measures_of(loss, plan.graph.target)
+            assert len(plan.evaluate(rows)) == count
 
 
 def peak_bytes(graph: Graph, rows: int) -> int:
@@ -182,12 +191,12 @@ def test_class_weights_are_one_for_each_class() -> None:
 
 def test_squared_error_is_a_mean_over_outputs_and_a_sum_over_rows() -> None:
     outputs, answers = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[0.0, 2.0], [3.0, 1.0]])
-    assert measured(MeanSquaredError(), outputs, answers) == (2.0, 8.5, 8.5, 2.5)
+    assert measured(MeanSquaredError(), outputs, answers)[:4] == (2.0, 8.5, 8.5, 2.5)
 
 
 def test_absolute_error_is_a_mean_over_outputs_and_a_sum_over_rows() -> None:
     outputs, answers = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[0.0, 2.0], [3.0, 1.0]])
-    assert measured(MeanAbsoluteError(), outputs, answers) == (2.0, 2.5, 8.5, 2.5)
+    assert measured(MeanAbsoluteError(), outputs, answers)[:4] == (2.0, 2.5, 8.5, 2.5)
 
 
 def test_huber_is_squared_near_the_target_and_absolute_far_from_it() -> None:
@@ -196,9 +205,29 @@ def test_huber_is_squared_near_the_target_and_absolute_far_from_it() -> None:
     assert measured(Huber(2.0), outputs, answers)[1] == (near + far) / 2
 
 
-def test_the_targets_of_one_number_are_summed_with_their_squares() -> None:
-    *_, total, squares = measured(Huber(), np.zeros((2, 1)), np.array([[3.0], [-1.0]]))
-    assert (total, squares) == (2.0, 10.0)
+@pytest.mark.parametrize("loss", [MeanSquaredError(), MeanAbsoluteError(), Huber(0.1)], ids=str)
+def test_each_outputs_targets_are_summed_with_their_squares_and_errors(loss: Loss) -> None:
+    answers = np.array([[3.0, 1.0], [-1.0, 2.0]])
+    measures = measured(loss, np.ones((2, 2)), answers)[4:]
+    assert measures == (2.0, 3.0, 10.0, 5.0, 8.0, 1.0)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_r2_is_the_mean_share_of_the_variance_explained(outputs: int) -> None:
+    random = np.random.Generator(np.random.Philox(5))
+    answers = random.normal(2, 3, (300, outputs))
+    guesses = answers + random.normal(size=answers.shape) * np.arange(1, outputs + 1)
+    of_each = 1 - ((guesses - answers) ** 2).sum(axis=0) / (
+        (answers - answers.mean(axis=0)) ** 2
+    ).sum(axis=0)
+    summary = summarize(MeanSquaredError(), measured(MeanSquaredError(), guesses, answers))
+    assert summary["r2"] == pytest.approx(of_each.mean(), rel=1e-5)
+
+
+def test_too_many_outputs_have_no_r2() -> None:
+    many = np.ones((2, 65))
+    summary = summarize(MeanSquaredError(), measured(MeanSquaredError(), many, many))
+    assert summary == {"loss": 0.0, "rmse": 0.0, "mae": 0.0}
 
 
 def test_divergence_compares_a_distribution_with_that_of_the_logits() -> None:
@@ -225,14 +254,49 @@ def test_divergence_is_a_mean_over_the_positions_of_a_row() -> None:
 def test_binary_cross_entropy_takes_logits() -> None:
     outputs, answers = np.array([[2.0], [-1.0]]), np.array([[1.0], [1.0]])
     expected = math.log1p(math.exp(-2)) + math.log1p(math.exp(1))
-    rows, loss, correct = measured(BinaryCrossEntropy(), outputs, answers)
+    rows, loss, correct, *_ = measured(BinaryCrossEntropy(), outputs, answers)
     assert (rows, loss, correct) == pytest.approx((2, expected, 1), rel=1e-6)
+
+
+def roc_auc(logits: Array, positive: Array) -> float:
+    """Over all pairs of a positive and a negative."""
+    above = logits[positive][:, None] - logits[~positive]
+    return float((above > 0).mean() + (above == 0).mean() / 2)
+
+
+@pytest.mark.parametrize(("centre", "spread"), [(0.0, 3.0), (0.0, 0.05), (-5.0, 1.0), (0.0, 40.0)])
+def test_the_area_under_the_roc_curve_is_that_of_all_pairs(centre: float, spread: float) -> None:
+    random = np.random.Generator(np.random.Philox(4))
+    positive = random.random(3000) < 0.3
+    logits = centre + spread * (random.normal(size=3000) + positive)
+    rows = logits[:, None].astype(np.float32)
+    statistics = measured(BinaryCrossEntropy(), rows, positive[:, None].astype(np.float32))
+    negatives, positives = np.split(np.array(statistics[3:]), [SCORE_BINS])
+    bound = (negatives * positives).sum() / 2 / (negatives.sum() * positives.sum())
+    found = summarize(BinaryCrossEntropy(), statistics)["roc_auc"]
+    assert bound < 0.02
+    assert abs(found - roc_auc(rows[:, 0], positive)) <= bound
+
+
+def test_the_area_is_the_same_from_parts_as_from_the_whole() -> None:
+    random = np.random.Generator(np.random.Philox(4))
+    outputs, answers = random.normal(size=(64, 2)), random.integers(0, 2, (64, 2)).astype(float)
+    whole = measured(BinaryCrossEntropy(), outputs, answers)[3:]
+    parts = [measured(BinaryCrossEntropy(), outputs[i::2], answers[i::2])[3:] for i in (0, 1)]
+    assert tuple(map(sum, zip(*parts, strict=True))) == whole
+
+
+def test_of_one_side_alone_there_is_no_area_and_nan_is_counted() -> None:
+    outputs = np.array([[np.nan], [np.inf], [-np.inf]])
+    statistics = measured(BinaryCrossEntropy(), outputs, np.zeros((3, 1)))
+    assert sum(statistics[3:]) == 3
+    assert math.isnan(summarize(BinaryCrossEntropy(), statistics)["roc_auc"])
 
 
 def test_huge_logits_do_not_overflow() -> None:
     _, loss, *_ = measured(SoftmaxCrossEntropy(), np.array([[1e30, -1e30]]), np.array([0]))
     assert loss == 0
-    _, loss, _ = measured(BinaryCrossEntropy(), np.array([[1e30]]), np.array([[0.0]]))
+    _, loss, *_ = measured(BinaryCrossEntropy(), np.array([[1e30]]), np.array([[0.0]]))
     assert loss == pytest.approx(1e30)
 
 
@@ -241,3 +305,36 @@ def test_the_gradient_of_cross_entropy_sums_to_nothing_in_every_row() -> None:
     plan.inputs(4)[...] = np.arange(12).reshape(4, 3)
     plan.value_and_grad(4, Key(0, 0))
     np.testing.assert_allclose(plan.input_gradient(4).sum(axis=1), np.zeros(4), atol=1e-6)
+
+
+def several(loss: Loss, rows: int, positions: Shape, seed: int) -> tuple[Plan, Plan]:
+    """The same labels, as positions of rows and as rows of their own."""
+    count = math.prod(positions)
+    plans = (
+        Plan(through(loss, Target("labels", 3, positions), (*positions, 3)), rows),
+        Plan(through(loss, Target("labels", 3), (3,)), rows * count),
+    )
+    logits = normal(Key(seed, 0), rows * count * 3)
+    labels = words(Key(seed, 1), rows * count) % np.uint64(3)
+    for plan in plans:
+        inputs, target = plan.inputs(plan.rows), plan.target(plan.rows)
+        inputs[...], target[...] = logits.reshape(inputs.shape), labels.reshape(target.shape)
+    return plans
+
+
+@pytest.mark.parametrize(
+    "loss", [loss for loss in CHECKED if isinstance(loss, SoftmaxCrossEntropy)], ids=str
+)
+@pytest.mark.parametrize("positions", [(1,), (4,), (2, 3)])
+def test_labels_at_positions_count_as_rows_do(loss: SoftmaxCrossEntropy, positions: Shape) -> None:
+    weights = (*loss.class_weights, 0.5)[:3] if loss.class_weights else ()
+    together, apart = several(replace(loss, class_weights=weights), 5, positions, 3)
+    assert together.evaluate(5) == apart.evaluate(apart.rows)
+
+
+@pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), SoftmaxCrossEntropy(0.3, 0, (0.5, 3.0))])
+def test_the_vjp_of_labels_at_positions_is_the_gradient(loss: Loss) -> None:
+    for shape in ((4, 2), (8,)):
+        graph = through(loss, Target("labels", 2, (4,)), shape)
+        (error,) = check_gradients(graph, rows=3)
+        assert error.relative_error < 1e-6

@@ -2,7 +2,13 @@ import math
 
 import pytest
 
-from gradloom.worker.engine.metrics import divisor, statistics_of, summarize
+from gradloom.worker.engine.metrics import (
+    SCORE_BINS,
+    divisor,
+    measures_of,
+    statistics_of,
+    summarize,
+)
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Huber,
@@ -54,20 +60,26 @@ def test_regression_is_told_as_loss_and_errors(
 
 def test_of_one_number_the_share_of_the_variance_explained_is_told() -> None:
     # Targets 0, 0, 4 and 4: mean 2, variance 4; squared errors add up to 4.
-    assert summarize(MeanSquaredError(), (4.0, 4.0, 4.0, 4.0, 8.0, 32.0))["r2"] == 0.75
+    assert summarize(MeanSquaredError(), (4.0, 4.0, 4.0, 4.0, 8.0, 32.0, 4.0))["r2"] == 0.75
 
 
 def test_equal_targets_leave_no_variance_to_explain() -> None:
-    assert math.isnan(summarize(MeanSquaredError(), (2.0, 2.0, 2.0, 2.0, 6.0, 18.0))["r2"])
+    assert math.isnan(summarize(MeanSquaredError(), (2.0, 2.0, 2.0, 2.0, 6.0, 18.0, 2.0))["r2"])
+
+
+def test_scores_are_told_as_the_share_of_pairs_in_the_right_order() -> None:
+    negatives, positives = [0.0] * SCORE_BINS, [0.0] * SCORE_BINS
+    negatives[3] = negatives[7] = positives[7] = positives[9] = 1.0
+    summary = summarize(BinaryCrossEntropy(), (4.0, 2.0, 3.0, *negatives, *positives))
+    assert summary == {"loss": 0.5, "accuracy": 0.75, "roc_auc": 0.875}
 
 
 def test_a_target_decides_which_statistics_there_are() -> None:
     of = statistics_of
     assert of(SoftmaxCrossEntropy(), Target("labels", 5))[-1] == "correct"
     assert of(SoftmaxCrossEntropy(), Target("labels", 6))[-1] == "correct_in_top"
-    assert of(MeanSquaredError(), Target("numbers", shape=(2,)))[-1] == "absolute_error"
-    for shape in ((), (1,)):
-        assert of(MeanSquaredError(), Target("numbers", shape=shape))[-1] == "squared_target"
+    for shape, sums in (((), 3), ((1,), 3), ((2, 4), 24), ((64,), 192), ((65,), 0)):
+        assert measures_of(MeanSquaredError(), Target("numbers", shape=shape)) == sums
 
 
 def test_no_rows_have_no_mean() -> None:

@@ -18,31 +18,38 @@ from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.spec import (
     Add,
+    Attention,
     AveragePool1d,
     AveragePool2d,
     BatchNorm,
+    BlockActivation,
+    BlockNorm,
     Concat,
     Conv1d,
     Conv2d,
     Dense,
     Dropout,
     Elu,
+    Embedding,
     Flatten,
     Gelu,
     GeluApproximation,
     GlobalAveragePool,
     GlobalMaxPool,
     GroupNorm,
+    Gru,
     Hardswish,
     Layer,
     LayerNorm,
     LeakyRelu,
+    Lstm,
     MaxPool1d,
     MaxPool2d,
     MeanSquaredError,
     Model,
     ModelNode,
     Padding,
+    Positions,
     Relu,
     Reshape,
     Residual,
@@ -55,6 +62,7 @@ from gradloom.worker.engine.spec import (
     Softplus,
     Tanh,
     Target,
+    TransformerBlock,
 )
 
 TOLERANCE = 1e-6
@@ -80,6 +88,16 @@ CHECKS: dict[str, tuple[Layer, ...]] = {
     "layer_norm": (LayerNorm(), LayerNorm(0.1)),
     "rms_norm": (RmsNorm(), RmsNorm(0.1)),
     "group_norm": (GroupNorm(1), GroupNorm(1, 0.1)),
+    "embedding": (Embedding(5, 3), Embedding(2, 1)),
+    "padding_mask": (Embedding(4, 3, padding_index=1),),
+    "positions": (Positions(5), Positions(7)),
+    "attention": (
+        Attention(1),
+        Attention(2, causal=True),
+        Attention(2, rotary=True, bias=False),
+        Attention(6, kv_heads=2, causal=True, rotary=True),
+        Attention(4, kv_heads=1),
+    ),
     "conv1d": (Conv1d(2, (3,), padding=Padding.SAME), Conv1d(3, (1,), (2,), bias=False)),
     "conv2d": (
         Conv2d(2, (3,), padding=Padding.SAME),
@@ -96,6 +114,8 @@ CHECKS: dict[str, tuple[Layer, ...]] = {
     "global_max_pool": (GlobalMaxPool(),),
     "batch_norm": (BatchNorm(), BatchNorm(epsilon=0.1)),
     "reshape": (Reshape((-1,)), Reshape((-1, 1, 1))),
+    "lstm": (Lstm(3), Lstm(1, return_sequences=True, bias=False), Lstm(2, True, True)),
+    "gru": (Gru(3), Gru(1, return_sequences=True, bias=False), Gru(2, True, True)),
 }
 
 
@@ -107,6 +127,20 @@ class Shaped:
 
 SHAPES = st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple)
 LAYERS = st.sampled_from([layer for layers in CHECKS.values() for layer in layers])
+
+
+def fitting(layer: Layer, shape: Shape) -> Shape:
+    """A shape near the one given that the layer takes."""
+    if type(layer) in WINDOW_AXES:
+        return (3, 4, *shape)[-WINDOW_AXES[type(layer)] - 1 :]
+    if isinstance(layer, Positions):
+        return min(shape[0], layer.length), shape[-1]
+    if isinstance(layer, Attention):
+        return shape[0], layer.heads * shape[-1] * (1 + layer.rotary)
+    if isinstance(layer, Lstm | Gru):
+        return (*shape, 2)[:2]
+    pools_all = isinstance(layer, GlobalAveragePool | GlobalMaxPool)
+    return (4, *shape) if pools_all and len(shape) == 1 else shape
 
 
 def alone(layer: Layer, shape: Shape) -> Graph:
@@ -122,11 +156,14 @@ def alone(layer: Layer, shape: Shape) -> Graph:
 
 
 def output_shape(layer: Layer, *inputs: Shape) -> Shape:
-    return inputs[0] if isinstance(layer, Residual) else rules(layer).shape(layer, inputs)
+    return (
+        inputs[0] if isinstance(layer, Residual | Attention) else rules(layer).shape(layer, inputs)
+    )
 
 
 def rules(layer: Layer) -> Operation[Any]:
-    return OPERATIONS[WORDS[type(layer)]]
+    word = WORDS[type(layer)]
+    return OPERATIONS[word]
 
 
 def of_several(layer: Layer, shape: Shape) -> Graph:
@@ -139,16 +176,9 @@ def of_several(layer: Layer, shape: Shape) -> Graph:
     return build_graph(model, MeanSquaredError(), {"data": shape}, target)
 
 
-def fitting(layer: Layer, shape: Shape) -> Shape:
-    """The shape with as many axes as the layer asks for."""
-    if type(layer) in WINDOW_AXES:
-        return (3, 4, *shape)[-WINDOW_AXES[type(layer)] - 1 :]
-    pools_all = isinstance(layer, GlobalAveragePool | GlobalMaxPool)
-    return (4, *shape) if pools_all and len(shape) == 1 else shape
-
-
 def worst(graph: Graph, rows: int = 3, seed: int = 0) -> float:
-    return max(error.relative_error for error in check_gradients(graph, rows=rows, seed=seed))
+    errors = check_gradients(graph, rows=rows, seed=seed)
+    return max((error.relative_error for error in errors), default=0)
 
 
 def test_every_operation_has_a_check() -> None:
@@ -241,6 +271,37 @@ def test_the_gradient_of_a_model_on_images_is_right() -> None:
     )
     graph = build_graph(model, SoftmaxCrossEntropy(), (2, 2, 5), Target("labels", classes=2))
     assert worst(graph) < TOLERANCE
+
+
+BLOCKS = {
+    "gpt": TransformerBlock(2, causal=True),
+    "llama": TransformerBlock(
+        4,
+        kv_heads=2,
+        causal=True,
+        rotary=True,
+        hidden=5,
+        activation=BlockActivation.SILU,
+        norm=BlockNorm.RMS_NORM,
+        bias=False,
+    ),
+    "encoder": TransformerBlock(1, activation=BlockActivation.GELU, dropout=0.3),
+    "relu": TransformerBlock(2, activation=BlockActivation.RELU),
+}
+
+
+@pytest.mark.parametrize("padding", [None, 2])
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+@given(tokens=st.integers(1, 6), rows=st.integers(1, 4), seed=st.integers(0, 2**64 - 1))
+@settings(derandomize=True, max_examples=5, deadline=None)
+def test_the_gradient_of_a_language_model_is_right(
+    block: TransformerBlock, padding: int | None, tokens: int, rows: int, seed: int
+) -> None:
+    embedding = Embedding(5, 8, padding_index=padding)
+    model = Model((embedding, Positions(6), block, block, LayerNorm(), Dense(3)))
+    target = Target("labels", classes=3, shape=(tokens,))
+    graph = build_graph(model, SoftmaxCrossEntropy(), (tokens,), target)
+    assert worst(graph, rows, seed) < TOLERANCE
 
 
 def node(name: str, *inputs: str, layers: tuple[Layer, ...]) -> ModelNode:

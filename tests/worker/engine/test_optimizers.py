@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradloom.worker.engine.arrays import Array
+from gradloom.worker.engine.kernels import optimizers as kernels
+from gradloom.worker.engine.kernels.optimizers import FAST_UPDATES
 from gradloom.worker.engine.optimizers import (
     Segment,
+    Updates,
     clip_elements,
     clip_scale,
     global_norm,
@@ -55,12 +58,17 @@ RULES: tuple[UpdateRule, ...] = (
 ELEMENTWISE = tuple(rule for rule in RULES if not isinstance(rule, Lamb))
 STEPS, SIZE = 5, 20_000
 
+NUMPY: Updates = {}
+BOTH = pytest.mark.parametrize("updates", [NUMPY, FAST_UPDATES], ids=["numpy", "kernels"])
+
 
 def numbers(stream: int, size: int = SIZE) -> Array:
     return normal(Key(0, 0, layer=stream), size).astype(np.float32)
 
 
-def trained(rule: UpdateRule, parts: tuple[slice, ...] = (slice(None),)) -> list[Array]:
+def trained(
+    rule: UpdateRule, parts: tuple[slice, ...] = (slice(None),), updates: Updates = NUMPY
+) -> list[Array]:
     """Parameters and slots after some steps, updated part by part."""
     state = [numbers(0), *init(rule, numbers(0))]
     for step in range(1, STEPS + 1):
@@ -76,6 +84,7 @@ def trained(rule: UpdateRule, parts: tuple[slice, ...] = (slice(None),)) -> list
                 new_part[1:],
                 learning_rate=rule.learning_rate / step,
                 step=step,
+                updates=updates,
             )
         state = new
     return state
@@ -175,19 +184,90 @@ def test_every_optimizer_is_checked() -> None:
     assert {type(rule) for rule in RULES} == set(OPTIMIZERS.values())
 
 
+@BOTH
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_steps_follow_the_published_rule(rule: UpdateRule) -> None:
+def test_steps_follow_the_published_rule(rule: UpdateRule, updates: Updates) -> None:
     expected = REFERENCES[type(rule)](rule)
-    np.testing.assert_allclose(trained(rule)[0], expected, rtol=1e-5, atol=1e-6)
+    found = trained(rule, updates=updates)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_lamb_scales_each_parameter_to_its_own_norm() -> None:
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_kernels_come_to_the_slots_of_their_twins(rule: UpdateRule) -> None:
+    pairs = zip(trained(rule), trained(rule, updates=FAST_UPDATES), strict=True)
+    for twin, found in pairs:
+        np.testing.assert_allclose(found, twin, rtol=1e-5, atol=1e-6)
+
+
+def one_step(rule: UpdateRule, part: slice) -> list[Array]:
+    """Parameters and slots of a part after a step of the kernels, from slots that are not 0."""
+    slots = tuple(numbers(3 + i, 400)[part] ** 2 for i in range(len(init(rule, numbers(0, 1)))))
+    old = (numbers(1, 400)[part], numbers(0, 400)[part], slots)
+    new = [np.empty_like(old[1]) for _ in range(1 + len(slots))]
+    rates = {"learning_rate": 0.1, "gradient_scale": 0.37}
+    update(rule, *old, new[0], new[1:], **rates, step=3, updates=FAST_UPDATES)
+    return new
+
+
+@pytest.mark.parametrize("rule", ELEMENTWISE, ids=str)
+def test_kernels_give_an_element_the_same_bits_wherever_it_stands(rule: UpdateRule) -> None:
+    whole = one_step(rule, slice(None))
+    for length in range(1, 131):
+        for offset in range(9):
+            part = slice(offset, offset + length)
+            for vector, expected in zip(one_step(rule, part), whole, strict=True):
+                assert vector.tobytes() == expected[part].tobytes(), (length, offset)
+
+
+def test_averages_give_an_element_the_same_bits_wherever_it_stands() -> None:
+    parameters, old = numbers(0, 400), numbers(1, 400)
+
+    def averaged(part: slice) -> Array:
+        new = np.empty_like(old[part])
+        kernels.average(0.9, 100, parameters[part], old[part], new)
+        return new
+
+    whole = averaged(slice(None))
+    np.testing.assert_allclose(whole, 0.9 * old + 0.1 * parameters, rtol=1e-5, atol=1e-6)
+    for length in range(1, 131):
+        for offset in range(9):
+            part = slice(offset, offset + length)
+            assert averaged(part).tobytes() == whole[part].tobytes()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_kernels_in_place_come_close_to_the_same_update(rule: UpdateRule) -> None:
+    parameters, state = numbers(0), init(rule, numbers(0))
+    for step in range(1, STEPS + 1):
+        arrays = (numbers(step), parameters, state, parameters, state)
+        rates = {"learning_rate": rule.learning_rate / step, "step": step}
+        update(rule, *arrays, **rates, updates=FAST_UPDATES)
+    np.testing.assert_allclose(parameters, trained(rule)[0], rtol=1e-5, atol=1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_a_gradient_may_be_scaled_on_the_way(rule: UpdateRule, updates: Updates) -> None:
+    old = (numbers(0), init(rule, numbers(0)))
+    halved, scaled = ([np.empty_like(v) for v in (old[0], *old[1])] for _ in range(2))
+    half = np.float32(0.5)
+    steps = {"learning_rate": 0.1, "step": 1, "updates": updates}
+    update(rule, numbers(1) * half, *old, halved[0], halved[1:], **steps)
+    update(rule, numbers(1), *old, scaled[0], scaled[1:], gradient_scale=0.5, **steps)
+    for expected, found in zip(halved, scaled, strict=True):
+        assert found.tobytes() == expected.tobytes()
+
+
+@BOTH
+def test_lamb_scales_each_parameter_to_its_own_norm(updates: Updates) -> None:
     rule, parts = Lamb(0.01), (slice(0, 3), slice(3, 12_000), slice(12_000, SIZE))
     pieces = tuple(map(Segment, parts))
     parameters, state = numbers(0), init(rule, numbers(0))
     for step in range(1, STEPS + 1):
-        arrays = (numbers(step), parameters, state, parameters, state)
-        update(rule, *arrays, learning_rate=0.01 / step, step=step, segments=pieces)
+        new = (np.empty_like(parameters), tuple(map(np.empty_like, state)))
+        steps = {"learning_rate": 0.01 / step, "step": step, "segments": pieces}
+        update(rule, numbers(step), parameters, state, *new, **steps, updates=updates)
+        parameters, state = new
     np.testing.assert_allclose(parameters, lamb(rule, parts), rtol=1e-5, atol=1e-6)
 
 
@@ -269,14 +349,30 @@ def test_slots_begin_at_zero_and_have_names() -> None:
     assert not any(slot.any() for slot in init(Adam(0.1), numbers(0)))
 
 
-@pytest.mark.parametrize("size", [0, 1, 8192, 20_000])
-def test_the_norm_is_euclidean(size: int) -> None:
+NORMS = pytest.mark.parametrize("norm", [global_norm, kernels.global_norm], ids=["numpy", "kernel"])
+
+
+@NORMS
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 8192, 20_000])
+def test_the_norm_is_euclidean(size: int, norm: Callable[[Array], float]) -> None:
     gradient = numbers(1, size)
-    assert global_norm(gradient) == pytest.approx(np.linalg.norm(gradient.astype(float)))
+    assert norm(gradient) == pytest.approx(np.linalg.norm(gradient.astype(float)))
 
 
-def test_the_norm_of_huge_numbers_does_not_overflow() -> None:
-    assert global_norm(np.full(4, 1e38, np.float32)) == pytest.approx(2e38)
+@NORMS
+def test_the_norm_of_huge_numbers_does_not_overflow(norm: Callable[[Array], float]) -> None:
+    assert norm(np.full(4, 1e38, np.float32)) == pytest.approx(2e38)
+
+
+@NORMS
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_the_norm_is_not_finite_where_an_element_is_not(
+    bad: float, norm: Callable[[Array], float]
+) -> None:
+    for place in range(12):
+        gradient = numbers(1, 12)
+        gradient[place] = bad
+        assert not math.isfinite(norm(gradient))
 
 
 def test_a_long_gradient_is_scaled_to_the_norm() -> None:

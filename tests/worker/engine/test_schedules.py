@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from gradloom.worker.engine.schedules import learning_rate
+from gradloom.worker.engine.schedules import Plateau, learning_rate
 from gradloom.worker.engine.spec import (
     SCHEDULES,
     ConstantSchedule,
@@ -10,6 +10,7 @@ from gradloom.worker.engine.spec import (
     CosineSchedule,
     ExponentialSchedule,
     OneCycleSchedule,
+    ReduceOnPlateauSchedule,
     Schedule,
     StepSchedule,
 )
@@ -21,6 +22,7 @@ EVERY: tuple[Schedule, ...] = (
     ExponentialSchedule(0.5, warmup_steps=4),
     OneCycleSchedule(start_ratio=1.0, warmup_steps=4),
     CosineRestartsSchedule(3, warmup_steps=4),
+    ReduceOnPlateauSchedule(warmup_steps=4),
 )
 
 
@@ -109,3 +111,41 @@ def test_a_cosine_restarts_at_the_full_rate_after_every_period() -> None:
 def test_each_period_is_so_many_times_longer_than_the_one_before() -> None:
     found = rates(CosineRestartsSchedule(2, multiplier=3), 26)
     assert [step for step, rate in enumerate(found) if rate == 0.1] == [0, 2, 8]
+
+
+def plateaus(schedule: ReduceOnPlateauSchedule, losses: list[float]) -> list[Plateau]:
+    plateau, found = Plateau(), []
+    for loss in losses:
+        plateau = plateau.after(schedule, loss)
+        found.append(plateau)
+    return found
+
+
+def test_a_plateau_is_waited_for_and_then_lowers_the_rate() -> None:
+    schedule = ReduceOnPlateauSchedule(factor=0.5, patience=2, threshold=0.0)
+    losses = [1.0, 0.9, 0.9, 0.95, 0.9, 0.9, 0.9, 0.9, 0.8]
+    found = plateaus(schedule, losses)
+    assert [plateau.reductions for plateau in found] == [0, 0, 0, 0, 1, 1, 1, 2, 2]
+    assert found[-1] == Plateau(0.8, 0, 2)
+
+
+def test_a_little_better_is_not_better() -> None:
+    schedule = ReduceOnPlateauSchedule(patience=0, threshold=0.1)
+    assert [p.best for p in plateaus(schedule, [1.0, 0.91, 0.89])] == [1.0, 1.0, 0.89]
+
+
+def test_a_validation_loss_that_is_no_number_is_no_better() -> None:
+    schedule = ReduceOnPlateauSchedule(patience=0)
+    assert plateaus(schedule, [math.nan, math.inf])[-1] == Plateau(reductions=2)
+
+
+def test_each_reduction_multiplies_the_rate_down_to_the_least() -> None:
+    schedule = ReduceOnPlateauSchedule(factor=0.5, min_ratio=0.2)
+    found = [learning_rate(schedule, 0.1, 0, 10, reductions=times) for times in range(5)]
+    assert found == pytest.approx([0.1, 0.05, 0.025, 0.02, 0.02])
+
+
+def test_warm_up_rises_to_the_reduced_rate() -> None:
+    schedule = ReduceOnPlateauSchedule(factor=0.5, warmup_steps=4)
+    found = [learning_rate(schedule, 0.1, step, 10, reductions=1) for step in range(6)]
+    assert found == pytest.approx([0.0125, 0.025, 0.0375, 0.05, 0.05, 0.05])

@@ -60,3 +60,10 @@ def test_another_kernel_comes_to_another_hash(profiled: SelfTest) -> None:
 
 def test_numbers_below_the_smallest_normal_one_survive() -> None:
     assert self_test().denormals
+
+
+@pytest.mark.process
+def test_kernels_without_fused_multiply_adds_come_to_another_hash(profiled: SelfTest) -> None:
+    other = elsewhere(NUMBA_CPU_FEATURES="-fma")
+    assert other.openblas_core == profiled.openblas_core
+    assert other.sha256 != profiled.sha256

@@ -1,11 +1,17 @@
 """Nothing new goes without a specimen."""
 
 from gradloom.worker.engine.spec import LAYERS, LOSSES, OPTIMIZERS
-from gradloom.worker.engine.specimens import LOSS_SPECIMENS, OPTIMIZER_SPECIMENS, SPECIMENS
+from gradloom.worker.engine.specimens import (
+    LOSS_SPECIMENS,
+    OF_SEVERAL,
+    OPTIMIZER_SPECIMENS,
+    SPECIMENS,
+)
 
 
 def test_every_layer_has_a_specimen_of_its_own() -> None:
     kinds = {word: {type(layer) for layer in each.layers} for word, each in SPECIMENS.items()}
+    kinds |= {word: {type(layer)} for word, layer in OF_SEVERAL.items()}
     assert kinds == {word: {kind} for word, kind in LAYERS.items()}
 
 

@@ -77,7 +77,7 @@ def test_b031_a_node_that_nobody_reads() -> None:
 
 def test_b031_an_input_that_nobody_reads() -> None:
     assert faults(ENCODE, MERGE, inputs=(*INPUTS, "notes")) == {
-        "model.nodes": 'No node reads the input "notes": use it or leave it out of data.inputs.'
+        "model.nodes": 'No node reads "notes": read it, or list only the others in data.inputs.'
     }
 
 

@@ -51,6 +51,30 @@ def test_a_part_that_is_missing_is_an_error() -> None:
         summed([computed(0, 5)], SHARDS)
 
 
+def looked_at(shard: int, every: int) -> Sum:
+    """A leaf of which, if it is one of every so many, something was observed."""
+    part = leaf(shard)
+    seen = part.gradient[:4].astype(np.float64) if shard % every == 0 else None
+    return Sum(part.gradient, part.statistics, seen)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_looks_at_all_or_some_shards_travel_with_any_division(every: int) -> None:
+    def total(*cuts: int) -> Sum:
+        parts = []
+        for first, last in zip((0, *cuts), (*cuts, SHARDS), strict=True):
+            cover_ = cover(first, last, SHARDS)
+            nodes = {n: fold(n, SHARDS, lambda s: looked_at(s, every), Sum.__add__) for n in cover_}
+            facts, body = packed(nodes)
+            parts.append(unpacked(list(facts), body))
+        return summed(parts, SHARDS)
+
+    whole, other = total(), total(1, 5, 7)
+    assert whole.observed is not None and other.observed is not None
+    assert other.observed.tobytes() == whole.observed.tobytes()
+    assert other.gradient.tobytes() == whole.gradient.tobytes()
+
+
 @pytest.mark.parametrize("facts", [None, [], {"a": 1}])
 def test_roots_without_nodes_are_refused(facts: object) -> None:
     with pytest.raises(ValueError, match="roots without nodes"):
