@@ -70,7 +70,7 @@ def exp(x: Number) -> Number:
 
 
 # Any: Numba's types have no types.
-@overload(exp)  # type: ignore[untyped-decorator]  # Numba has no types
+@overload(exp)
 def _of_type(x: Any) -> Callable[[Number], Number]:
     """Only what the type needs is compiled."""
     return _single if x == types.float32 else _double
