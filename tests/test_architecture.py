@@ -81,10 +81,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "grpc_reflection": ("gradloom.service.api.door",),
     "grpc_status": ("gradloom.service.api.interceptors",),
     "llvmlite": ("gradloom.worker.engine.kernels.lanes",),
-    "numba": (
-        "gradloom.worker.engine.kernels.compiler",
-        "gradloom.worker.engine.kernels.lanes",
-    ),
+    "numba": ("gradloom.worker.engine.kernels",),
     "numpy": ("gradloom.worker",),
     "onnx": (
         "gradloom.worker.interchange.onnx_file",

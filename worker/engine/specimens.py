@@ -71,6 +71,9 @@ from gradloom.worker.engine.spec import (
 VECTOR: Shape = (8,)
 SEQUENCE: Shape = (6, 8)
 IMAGE: Shape = (6, 6, 8)
+# With channels that fill a kernel's strips, and with some that do not fill its lanes.
+WIDE_IMAGE: Shape = (6, 6, 16)
+ODD_IMAGE: Shape = (3, 2, 11)
 ANY = (VECTOR, SEQUENCE, IMAGE)
 
 
@@ -152,6 +155,7 @@ SPECIMENS: Mapping[str, Specimen] = {
             Conv1d(8, (3,), padding=Padding.SAME),
             Conv1d(8, (2,), (2,), pads=(1,), groups=4, bias=False),
             Conv1d(8, (3,), dilation=(2,), groups=8),
+            Conv1d(16, (3,)),
         ),
         (SEQUENCE,),
     ),
@@ -160,8 +164,10 @@ SPECIMENS: Mapping[str, Specimen] = {
             Conv2d(8, (3,), padding=Padding.SAME),
             Conv2d(8, (2, 3), (2,), pads=(1,), groups=4, bias=False),
             Conv2d(8, (3,), dilation=(2,), groups=8),
+            Conv2d(16, (2,)),
+            Conv2d(16, (3,), padding=Padding.SAME),
         ),
-        (IMAGE,),
+        (IMAGE, WIDE_IMAGE),
     ),
     "max_pool1d": Specimen((MaxPool1d((2,)), MaxPool1d((3,), (2,), pads=(1,))), (SEQUENCE,)),
     "max_pool2d": Specimen((MaxPool2d((2,)), MaxPool2d((3, 2), (2, 1), pads=(1,))), (IMAGE,)),
@@ -179,7 +185,7 @@ SPECIMENS: Mapping[str, Specimen] = {
     "gru": Specimen(
         (Gru(5), Gru(3, True, True), Gru(4, bidirectional=True, bias=False)), (SEQUENCE,)
     ),
-    "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1))),
+    "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1)), (*ANY, ODD_IMAGE)),
     "reshape": Specimen((Reshape((-1, 4)), Reshape((2, 2, -1)))),
 }
 
