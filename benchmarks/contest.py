@@ -69,6 +69,16 @@ def compete(case: Case, programs: Sequence[Program], length: Length) -> Result:
         )
 
 
+def warm_up(case: Case, program: Program) -> None:
+    """Makes a step in a process of its own, so that what is compiled for it stands on disk.
+
+    A compiler's memory would else count as the case's.
+    """
+    with Contestant(program) as contestant:
+        contestant.ask("prepare", model=case.model, batch=case.batch, clock="wall")
+        contestant.ask("run", steps=1)
+
+
 def _ready(contestant: Contestant, case: Case, length: Length) -> _Place:
     facts = contestant.ask("prepare", model=case.model, batch=case.batch, clock=length.clock)
     contestant.ask("run", steps=_WARM_UP_STEPS)

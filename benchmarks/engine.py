@@ -25,7 +25,7 @@ from benchmarks.cases import (
     Case,
 )
 from benchmarks.child import CLOCKS
-from benchmarks.contest import Length, compete
+from benchmarks.contest import Length, compete, warm_up
 from benchmarks.contestant import ROOT, Contestant, Program
 from benchmarks.machine import machine, take_core
 from benchmarks.rows import Row, Surroundings, row
@@ -59,6 +59,8 @@ def measure(
     around = _surroundings(ours, theirs, models, extent)
     for case in extent.cases:
         say.print(f"measuring {case}")
+        for program in ours:
+            warm_up(case, program)
         yield row(case, compete(case, (*ours, *theirs), extent.length), around)
 
 
@@ -118,7 +120,7 @@ def _extent(options: argparse.Namespace) -> Extent:
     cases = tuple(c for c in whole.cases if not options.model or c.model in options.model)
     rounds = options.rounds or whole.length.rounds
     length = Length(rounds, whole.length.burst_seconds, options.clock)
-    return Extent(cases, length, whole.shard_rounds)
+    return Extent(cases, length, options.rounds or whole.shard_rounds)
 
 
 def main() -> None:

@@ -71,8 +71,9 @@ from gradloom.worker.engine.spec import (
 VECTOR: Shape = (8,)
 SEQUENCE: Shape = (6, 8)
 IMAGE: Shape = (6, 6, 8)
-# With channels that fill a kernel's strips, and with some that do not fill its lanes.
+# Enough channels for the kernels that compute 16 at a time.
 WIDE_IMAGE: Shape = (6, 6, 16)
+# Channels that do not fill the lanes of a kernel.
 ODD_IMAGE: Shape = (3, 2, 11)
 ANY = (VECTOR, SEQUENCE, IMAGE)
 
