@@ -73,6 +73,8 @@ SEQUENCE: Shape = (6, 8)
 IMAGE: Shape = (6, 6, 8)
 # Enough channels for the kernels that compute 16 at a time.
 WIDE_IMAGE: Shape = (6, 6, 16)
+# Channels that do not fill the lanes of a kernel.
+ODD_IMAGE: Shape = (3, 2, 11)
 ANY = (VECTOR, SEQUENCE, IMAGE)
 
 
@@ -184,7 +186,7 @@ SPECIMENS: Mapping[str, Specimen] = {
     "gru": Specimen(
         (Gru(5), Gru(3, True, True), Gru(4, bidirectional=True, bias=False)), (SEQUENCE,)
     ),
-    "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1))),
+    "batch_norm": Specimen((BatchNorm(), BatchNorm(0.3, 0.1)), (*ANY, ODD_IMAGE)),
     "reshape": Specimen((Reshape((-1, 4)), Reshape((2, 2, -1)))),
 }
 

@@ -43,8 +43,9 @@ def convolve(
                 at = strip * depth
                 six_rows(padded, 0, windows, window, taps, 0, depth, weights, at, 16, tile, 0)
                 to = (row * outputs + window) * filters + strip
-                for place in range(0, 16 * min(6, outputs - window), 16):
-                    for c in (0, 8):
+                left_over = outputs - window if outputs - window < 6 else 6
+                for place in range(0, 16 * left_over, 16):
+                    for c in range(0, 16, 8):
                         more = load(bias, strip + c, WIDE)
                         store(y, to + c, load(tile, place + c, WIDE) + more)
                     to += filters

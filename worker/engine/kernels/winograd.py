@@ -57,6 +57,32 @@ def _transform_inputs(
 
 
 @inner
+def _transform_lines(
+    x: Array,
+    first: int,
+    last: int,
+    lines: int,
+    height: int,
+    width: int,
+    top: int,
+    left: int,
+    across: int,
+    channels: int,
+    padded: Array,
+    v: Array,
+    step: int,
+) -> None:
+    """V of the lines of tiles first … last-1, counted over all rows; width and left in numbers."""
+    down = (2 * across + 2) * channels
+    for line in range(first, last):
+        row, inside = line // lines, line % lines
+        if inside == 0:
+            pad(x, row, height, width, top, left, down, padded)
+        to = (line - first) * across * channels
+        _transform_inputs(padded, 2 * inside * down, down, across, channels, v, to, step)
+
+
+@inner
 def _column(padded: Array, at: int, down: int) -> tuple[Eight, Eight, Eight, Eight]:
     """A column of Bᵀ d."""
     a, b = load(padded, at, WIDE), load(padded, at + down, WIDE)
@@ -128,18 +154,26 @@ def convolve(
     are channels or tiles, steps are places times channels.
     """
     across, lines = (out_width + 1) // 2, (out_height + 1) // 2
-    wide = (2 * across + 2) * channels
     padded[:] = 0
     for first in range(0, rows * lines, group):
         last = min(first + group, rows * lines)
         tiles = (last - first) * across
         capacity = (tiles + ROWS - 1) // ROWS * ROWS
-        for line in range(first, last):
-            row, down = line // lines, line % lines
-            if down == 0:
-                pad(x, row, height, width * channels, top, left * channels, wide, padded)
-            to, at = (line - first) * across * channels, 2 * down * wide
-            _transform_inputs(padded, at, wide, across, channels, v, to, capacity * channels)
+        _transform_lines(
+            x,
+            first,
+            last,
+            lines,
+            height,
+            width * channels,
+            top,
+            left * channels,
+            across,
+            channels,
+            padded,
+            v,
+            capacity * channels,
+        )
         for strip in range(filters // 16):
             for place in range(PLACES):
                 b_at = (strip * PLACES + place) * channels * 16
@@ -154,7 +188,7 @@ def convolve(
                     at = ((line - first) * across + tile) * 16
                     to = (begin + 2 * tile) * filters + strip * 16
                     right = filters if 2 * tile + 1 < out_width else 0
-                    for c in (0, 8):
+                    for c in range(0, 16, 8):
                         more = load(bias, strip * 16 + c, WIDE)
                         _write_outputs(m, at + c, capacity * 16, y, to + c, right, below, more)
 
@@ -220,19 +254,27 @@ def weight_gradient(
     The other arguments are those of convolve.
     """
     across, lines = (out_width + 1) // 2, (out_height + 1) // 2
-    wide = (2 * across + 2) * channels
     padded[:] = 0
     du[:] = 0
     db[:filters] = 0
     for first in range(0, rows * lines, group):
         last = min(first + group, rows * lines)
         tiles = (last - first) * across
-        for line in range(first, last):
-            row, down = line // lines, line % lines
-            if down == 0:
-                pad(x, row, height, width * channels, top, left * channels, wide, padded)
-            to, at = (line - first) * across * channels, 2 * down * wide
-            _transform_inputs(padded, at, wide, across, channels, v, to, tiles * channels)
+        _transform_lines(
+            x,
+            first,
+            last,
+            lines,
+            height,
+            width * channels,
+            top,
+            left * channels,
+            across,
+            channels,
+            padded,
+            v,
+            tiles * channels,
+        )
         for strip in range(filters // 16):
             for line in range(first, last):
                 row, down = line // lines, line % lines
@@ -242,7 +284,7 @@ def weight_gradient(
                     at = (begin + 2 * tile) * filters + strip * 16
                     to = ((line - first) * across + tile) * 16
                     right = filters if 2 * tile + 1 < out_width else 0
-                    for c in (0, 8):
+                    for c in range(0, 16, 8):
                         total = _transform_gradients(
                             dy, at + c, right, below, m, to + c, tiles * 16
                         )
