@@ -89,7 +89,7 @@ def main() -> None:
     options = _options()
     take_core(options.core)
     cases = (_SMALL, *(case for case in CASES if case.model in TASKS))
-    costs = measure(cases[:1], 3) if options.quick else measure(cases, 200)
+    costs = measure(cases[:1], 3) if options.quick else measure(cases, 60)
     show(costs, Console())
     path = options.output / "benchmarks/results/health.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -80,7 +80,8 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "grpc_health": ("gradloom.service.api.door",),
     "grpc_reflection": ("gradloom.service.api.door",),
     "grpc_status": ("gradloom.service.api.interceptors",),
-    "numba": ("gradloom.worker.engine.kernels.compiler",),
+    "llvmlite": ("gradloom.worker.engine.kernels.lanes",),
+    "numba": ("gradloom.worker.engine.kernels",),
     "numpy": ("gradloom.worker",),
     "onnx": (
         "gradloom.worker.interchange.onnx_file",

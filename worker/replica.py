@@ -137,7 +137,9 @@ class Replica:
     @property
     def baseline(self) -> float | None:
         """The loss of the best answer to the training rows that looks at no input."""
-        return constant_loss(self._task.learning.loss, self._data.training.target)
+        return constant_loss(
+            self._task.learning.loss, self._data.training.target, self._graph.target
+        )
 
     def compute(self, first: int, last: int) -> dict[Node, Sum]:
         """Roots of the shards first … last-1 of the batch that follows the state's step.

@@ -33,6 +33,7 @@ from gradloom.worker.engine.spec import (
     ModelNode,
     Optimizer,
     Residual,
+    RmsNorm,
     SoftmaxCrossEntropy,
     Target,
     WeightAverage,
@@ -94,8 +95,9 @@ def trials() -> Iterator[Trial]:
 def _of_layers() -> Iterator[Trial]:
     for word, specimen in SPECIMENS.items():
         for layer, shape in product(specimen.layers, specimen.shapes):
-            # What stands first has the layer compute the gradient of its input too.
-            first = () if specimen.tokens else (Dense(shape[-1]),)
+            # What stands first has the layer compute the gradient of its input too, and is fused
+            # with nothing.
+            first = () if specimen.tokens else (RmsNorm(),)
             yield Trial(word, Model((*first, layer, *_END)), shape, specimen.tokens)
     for word, layer in OF_SEVERAL.items():
         nodes = (
@@ -108,10 +110,9 @@ def _of_layers() -> Iterator[Trial]:
 def _of_fusions() -> Iterator[Trial]:
     """The chains that one kernel computes, with every variant of the layers after the first."""
     for chain, name in FUSIONS.items():
-        first = SPECIMENS[chain[0]]
-        others = [SPECIMENS[word].layers for word in chain[1:] if word != "add"]
-        for shape in first.shapes:
-            for layers in product(first.layers[:1], *others):
+        first, *others = (SPECIMENS[word] for word in chain if word != "add")
+        for shape in (each for each in first.shapes if all(each in o.shapes for o in others)):
+            for layers in product(first.layers[:1], *(other.layers for other in others)):
                 model = Model((Dense(shape[-1]), *_chained(chain, layers), *_END))
                 yield Trial(name, model, shape)
 

@@ -15,7 +15,7 @@ from gradloom.worker.engine.metrics import divisor
 from gradloom.worker.engine.optimizers import clip_elements, clip_scale, global_norm
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import Key
-from gradloom.worker.engine.schedules import learning_rate
+from gradloom.worker.engine.schedules import Plateau, learning_rate
 from gradloom.worker.engine.spec import (
     LOSSES,
     OPTIMIZERS,
@@ -28,6 +28,7 @@ from gradloom.worker.engine.spec import (
     Model,
     OneCycleSchedule,
     Optimizer,
+    ReduceOnPlateauSchedule,
     Schedule,
     SoftmaxCrossEntropy,
     StepSchedule,
@@ -41,8 +42,8 @@ from tests.parity.layers import Chain, sequence
 from tests.parity.training import (
     LOSS_PAIRS,
     NO_OPTIMIZER,
-    NO_SCHEDULE,
     OPTIMIZER_PAIRS,
+    PLATEAU_PAIRS,
     SCHEDULE_PAIRS,
 )
 
@@ -62,7 +63,7 @@ def answers(target: Target) -> Array:
 def test_everything_has_a_pair_or_a_reason() -> None:
     assert LOSS_PAIRS.keys() == LOSSES.keys()
     assert OPTIMIZER_PAIRS.keys() | NO_OPTIMIZER.keys() == OPTIMIZERS.keys()
-    assert SCHEDULE_PAIRS.keys() | NO_SCHEDULE.keys() == SCHEDULES.keys()
+    assert SCHEDULE_PAIRS.keys() | PLATEAU_PAIRS.keys() == SCHEDULES.keys()
     assert SCHEDULE_SPECIMENS.keys() == SCHEDULE_PAIRS.keys()
 
 
@@ -188,3 +189,18 @@ def test_the_rate_of_every_step_is_pytorchs(word: str, schedule: Schedule, warmu
     warmed = replace(schedule, warmup_steps=warmup)
     ours = [learning_rate(warmed, base, step, warmup + steps) for step in range(warmup + steps)]
     assert ours == pytest.approx(rates, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("schedule", [ReduceOnPlateauSchedule(0.5, 2, 0.01, 0.1)])
+def test_the_rate_falls_on_a_plateau_when_pytorchs_does(schedule: ReduceOnPlateauSchedule) -> None:
+    base = 0.3
+    optimizer = optim.SGD([nn.Parameter(torch.zeros(1))], base)
+    theirs = PLATEAU_PAIRS["reduce_on_plateau"](schedule, optimizer, base)
+    ours, seen = Plateau(), []
+    for loss in [1.0, 0.9, 0.895, 0.9, 1.1, 0.8, *[0.8] * 14, 0.5, *[0.6] * 9]:
+        ours = ours.after(schedule, loss)
+        theirs.step(loss)
+        rate = learning_rate(schedule, base, 5, 10, ours.reductions)
+        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        seen.append(rate)
+    assert len(set(seen)) == 5, "the rate fell, and then no further than to its floor"

@@ -137,4 +137,19 @@ SCHEDULE_PAIRS: Mapping[str, ScheduleBuilder] = {
     ),
 }
 
-NO_SCHEDULE: Mapping[str, str] = {}
+
+def _plateau(
+    schedule: Spec, optimizer: optim.Optimizer, base: float
+) -> lr_scheduler.ReduceLROnPlateau:
+    return lr_scheduler.ReduceLROnPlateau(
+        optimizer,
+        factor=schedule.factor,
+        patience=schedule.patience,
+        threshold=schedule.threshold,
+        min_lr=base * schedule.min_ratio,
+        eps=0.0,
+    )
+
+
+# Schedules that look at the validation loss.
+PLATEAU_PAIRS = {"reduce_on_plateau": _plateau}

@@ -108,17 +108,17 @@ def turned(call: Call[Attention]) -> Heads:
         return Heads(call, qkv)
     turned = call.saved[1]
     np.copyto(turned, qkv[..., : turned.shape[-1]])
-    turn(*_turning(call, turned))
+    turn(*turning(call, turned))
     return Heads(call, turned, qkv)
 
 
-def _heads_before(call: Call[Attention]) -> Heads:
+def heads_before(call: Call[Attention]) -> Heads:
     """Those that the forward pass compared."""
     qkv = call.inputs[0]
     return Heads(call, call.saved[1], qkv) if call.layer.rotary else Heads(call, qkv)
 
 
-def _turning(call: Call[Attention], array: Array) -> tuple[Array, tuple[Array, Array]]:
+def turning(call: Call[Attention], array: Array) -> tuple[Array, tuple[Array, Array]]:
     """Queries and keys by head, and scratch for half of them, twice."""
     heads = call.layer.heads + kv_heads(call.layer)
     width = head_width(call.layer, tuple(x.shape[1:] for x in call.inputs))
@@ -162,11 +162,11 @@ def _vjp(call: Call[Attention]) -> None:
 
 def vjp(call: Call[Attention], softmax_vjp: Callable[[Call[Attention], float], None]) -> None:
     """The products around softmax_vjp, which makes ds of dp in the first scratch array."""
-    _no_gradient_of_the_mask(call)
+    no_gradient_of_the_mask(call)
     dqkv = call.input_gradients[0]
     if dqkv is None:
         return
-    heads, d = _heads_before(call), Heads(call, dqkv)
+    heads, d = heads_before(call), Heads(call, dqkv)
     p_NKGTT, ds_NKGTT = scores(call, call.saved[0]), scores(call, call.scratch[0])
     dy_NKGTD = mixture(call, call.output_gradient)
     np.matmul(dy_NKGTD, heads.values.swapaxes(-1, -2), out=ds_NKGTT)
@@ -176,7 +176,7 @@ def vjp(call: Call[Attention], softmax_vjp: Callable[[Call[Attention], float], N
     _share(ds_NKGTT, heads.queries, d.keys, addend.keys)
     _share(p_NKGTT, dy_NKGTD, d.values, addend.values)
     if call.layer.rotary:
-        turn(*_turning(call, dqkv), back=True)
+        turn(*turning(call, dqkv), back=True)
 
 
 def _softmax_vjp(call: Call[Attention], scale: float) -> None:
@@ -187,7 +187,8 @@ def _softmax_vjp(call: Call[Attention], scale: float) -> None:
     np.multiply(ds_NKGTT, scale, out=ds_NKGTT)
 
 
-def _no_gradient_of_the_mask(call: Call[Attention]) -> None:
+def no_gradient_of_the_mask(call: Call[Attention]) -> None:
+    """A mask is no number that could be a little larger: 0 where somebody asks."""
     for gradient in call.input_gradients[1:]:
         if gradient is not None:
             gradient.fill(0)

@@ -5,28 +5,48 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.worker.engine.arrays import Array
+from gradloom.worker.engine.arrays import Array, size
 from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Huber,
+    Joint,
     KlDivergence,
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
     SoftmaxCrossEntropy,
+    Target,
 )
 
 _MOST_ROWS = 100_000
 
 
-def constant_loss(loss: Loss, targets: Array) -> float | None:
+def constant_loss(loss: Loss, targets: Array, target: Target | None = None) -> float | None:
     """The mean loss of one and the same answer to every row, the best there is.
+
+    A joint loss needs to know what its targets' columns are.
 
     Of many rows evenly spaced ones are looked at. None where no row counts. Huber's best answer
     has no formula: the better of mean and median stands for it.
     """
+    if isinstance(loss, Joint):
+        return _joint(loss, targets, target)
     few = targets[:: max(1, len(targets) // _MOST_ROWS)]
     return _CONSTANT[type(loss)](loss, few) if few.size else None
+
+
+def _joint(loss: Joint, targets: Array, target: Target | None) -> float | None:
+    """The parts' losses times their weights; None where one of them has none."""
+    total, begin = 0.0, 0
+    for part, its_target in zip(loss.parts, target.parts if target else (), strict=True):
+        end = begin + size(its_target.shape)
+        answers = targets[:, begin:end].reshape(len(targets), *its_target.shape)
+        labels = its_target.kind == "labels"
+        found = constant_loss(part.loss, answers.astype(np.int64) if labels else answers)
+        if found is None:
+            return None
+        total, begin = total + part.weight * found, end
+    return total
 
 
 def _entropy(shares: Array) -> float:

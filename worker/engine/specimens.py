@@ -71,6 +71,8 @@ from gradloom.worker.engine.spec import (
 VECTOR: Shape = (8,)
 SEQUENCE: Shape = (6, 8)
 IMAGE: Shape = (6, 6, 8)
+# Enough channels for the kernels that compute 16 at a time.
+WIDE_IMAGE: Shape = (6, 6, 16)
 ANY = (VECTOR, SEQUENCE, IMAGE)
 
 
@@ -152,6 +154,7 @@ SPECIMENS: Mapping[str, Specimen] = {
             Conv1d(8, (3,), padding=Padding.SAME),
             Conv1d(8, (2,), (2,), pads=(1,), groups=4, bias=False),
             Conv1d(8, (3,), dilation=(2,), groups=8),
+            Conv1d(16, (3,)),
         ),
         (SEQUENCE,),
     ),
@@ -160,8 +163,10 @@ SPECIMENS: Mapping[str, Specimen] = {
             Conv2d(8, (3,), padding=Padding.SAME),
             Conv2d(8, (2, 3), (2,), pads=(1,), groups=4, bias=False),
             Conv2d(8, (3,), dilation=(2,), groups=8),
+            Conv2d(16, (2,)),
+            Conv2d(16, (3,), padding=Padding.SAME),
         ),
-        (IMAGE,),
+        (IMAGE, WIDE_IMAGE),
     ),
     "max_pool1d": Specimen((MaxPool1d((2,)), MaxPool1d((3,), (2,), pads=(1,))), (SEQUENCE,)),
     "max_pool2d": Specimen((MaxPool2d((2,)), MaxPool2d((3, 2), (2, 1), pads=(1,))), (IMAGE,)),

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from gradloom.service.errors import InvalidSpec, SpecFault
-from gradloom.service.jobs.spec import Checkpoints, JobSpec, OnNonFinite, Resources, Training
+from gradloom.service.jobs.spec import (
+    Checkpoints,
+    HealthSpec,
+    JobSpec,
+    OnNonFinite,
+    Resources,
+    Training,
+)
 from gradloom.service.jobs.validation import (
     Checked,
     spec_sha256,
@@ -317,6 +324,7 @@ FAULTS: list[tuple[str, Change, str, str]] = [
     ("B045", part(checkpoints=Checkpoints(1e12)), "checkpoints.interval", "give 1s to"),
     ("B045", part(checkpoints=Checkpoints(NAN)), "checkpoints.interval", "give 1s to"),
     ("B045", part(checkpoints=Checkpoints(30, 0)), "checkpoints.keep_last", "must stay"),
+    ("B045", part(health=HealthSpec(-1)), "health.interval", "or 0 for never"),
     ("B047", data(path="digts.npz"), "data.path", "Nearest: digits.npz"),
     ("B047", data(path="x" * 10_000 + ".npz"), "data.path", "cannot be opened"),
     ("B048", data(path="../../etc/passwd.npz"), "data.path", "leaves the data roots"),
@@ -483,6 +491,7 @@ def test_a_message_and_its_spec_come_to_the_same(roots: Roots) -> None:
         part(name="other"),
         part(resources=Resources(4, max_failures=1)),
         part(checkpoints=Checkpoints(5, 3)),
+        part(health=HealthSpec(0)),
         data(path="elsewhere/digits.npz"),
         data(test=DataSource("test.npz")),
     ],

@@ -24,6 +24,7 @@ from gradloom.worker.engine.spec import (
     CosineSchedule,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     Gelu,
     Initializer,
@@ -38,6 +39,7 @@ from gradloom.worker.engine.spec import (
     Model,
     OneCycleSchedule,
     Optimizer,
+    Positions,
     Relu,
     Residual,
     RmsProp,
@@ -47,6 +49,7 @@ from gradloom.worker.engine.spec import (
     Silu,
     SoftmaxCrossEntropy,
     Tanh,
+    TransformerBlock,
     UpdateRule,
 )
 from tests.service.training.floor_in_process import InProcessFleet, submit, surroundings
@@ -64,6 +67,11 @@ CURVE: Array = (np.sin(POINTS[:, 0]) + POINTS[:, 1] * POINTS[:, 2]).astype(np.fl
 SHUFFLED: Array = RANDOM.permutation(LABELS)
 # One row of finite numbers so large that weighted sums of them are not.
 TOO_LARGE: Array = np.where(np.arange(len(PIXELS))[:, None] == 5, np.float32(3e38), PIXELS)
+
+# Each row counts on from its first token in steps of 1, 2 or 3, round and round.
+TOKENS: Array = (
+    RANDOM.integers(0, 8, (600, 1)) + RANDOM.integers(1, 4, (600, 1)) * np.arange(13)
+) % 8
 
 MLP: tuple[Layer, ...] = (Dense(64), Relu(), Dense(64), Relu(), Dense(10))
 
@@ -282,6 +290,18 @@ SOUND: dict[str, Case] = {
     ),
     "raw pixels": Case(inputs=np.round(PIXELS * 255 / 16), normalize=Normalize.NONE, steps=300),
     "convolution, batch norm": Case(CNN, PLANES, rule=Adam(0.003)),
+    "transformer": Case(
+        (
+            Embedding(8, 32),
+            Positions(12),
+            *stacked(2, TransformerBlock(heads=2, causal=True)),
+            LayerNorm(),
+            Dense(8),
+        ),
+        TOKENS[:, :-1],
+        TOKENS[:, 1:],
+        normalize=Normalize.NONE,
+    ),
     "LSTM": Case((Lstm(32), Dense(10)), LINES, rule=Adam(0.005)),
 }
 

@@ -32,7 +32,8 @@ def called(layer: Attention, qkv: Array, mask: Array | None) -> Call[Attention]:
     shapes = tuple(array.shape[1:] for array in inputs)
 
     def made(buffer: Buffer) -> Array:
-        return np.full((len(qkv), *buffer.shape), 77, buffer.dtype or qkv.dtype)
+        shape = (len(qkv), *buffer.shape) if buffer.per_row else buffer.shape
+        return np.full(shape, 77, buffer.dtype or qkv.dtype)
 
     output = made(Buffer(RULES.shape(layer, shapes)))
     return Call(

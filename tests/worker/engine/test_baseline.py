@@ -13,6 +13,8 @@ from gradloom.worker.engine.spec import (
     BinaryCrossEntropy,
     Dense,
     Huber,
+    Joint,
+    JointPart,
     KlDivergence,
     Loss,
     MeanAbsoluteError,
@@ -77,3 +79,20 @@ def test_ignored_labels_do_not_count() -> None:
     loss = SoftmaxCrossEntropy(ignore_index=0)
     assert constant_loss(loss, np.array([0, 0, 1, 1])) == 0
     assert constant_loss(loss, np.array([0, 0])) is None
+
+
+def test_a_joint_loss_is_the_weighted_sum_of_its_parts() -> None:
+    parts = (
+        JointPart("a", "a", SoftmaxCrossEntropy(), 2.0),
+        JointPart("b", "b", MeanSquaredError()),
+    )
+    target = Target(
+        "joint", shape=(4,), parts=(Target("labels", classes=4), Target("numbers", shape=(3,)))
+    )
+    both = np.concatenate([LABELS[:, None], NUMBERS], axis=1)
+    first, second = (
+        constant_loss(part.loss, numbers)
+        for part, numbers in zip(parts, (LABELS, NUMBERS), strict=True)
+    )
+    assert first and second
+    assert constant_loss(Joint(parts), both, target) == pytest.approx(2 * first + second)

@@ -72,6 +72,14 @@ def test_a_model_without_layers_is_a_fault() -> None:
     }
 
 
+def test_a_bias_that_is_not_there_begins_nowhere() -> None:
+    sentence = "bias_initial is given, but bias is false: leave one of them out."
+    assert about(Dense(4, bias=False, bias_initial=1.0)) == {
+        "model.layers[0].dense.bias_initial": sentence
+    }
+    assert about(Dense(4, bias_initial=-10.0)) == {}
+
+
 def test_a_residual_without_layers_is_a_fault() -> None:
     assert "model.layers[1].residual.layers" in about(Relu(), Residual(()))
 

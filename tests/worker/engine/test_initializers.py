@@ -62,3 +62,11 @@ def test_the_same_seed_begins_the_same() -> None:
     first, again = initial_parameters(graph, 5), initial_parameters(graph, 5)
     assert first.tobytes() == again.tobytes()
     assert first.dtype == np.float32
+
+
+def test_a_bias_begins_where_its_layer_says() -> None:
+    model = Model((Dense(UNITS, bias_initial=-10.0),))
+    graph = build_graph(model, MeanSquaredError(), (INPUTS,), Target("numbers", shape=(UNITS,)))
+    assert (parameter(graph, "layers.0.bias") == -10).all()
+    weights = parameter(graph, "layers.0.weight")
+    assert (weights == parameter(dense(Initializer.HE_NORMAL), "layers.0.weight")).all()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def _met(pool: Pool, lengths: Shape) -> Array:
     # Two taps at least, since one alone stands for no pooling at all.
     met = np.full((*found.shape, max(len(found.taps), 2)), -1)
     for place, tap in enumerate(found.taps):
-        met[(*tap.windows, place)] = positions[tap.inputs]
+        met[..., place][tap.windows] = positions[tap.inputs]
     return met.reshape(size(found.shape), -1)
 
 
@@ -190,7 +191,8 @@ def _write_sums(
     np.multiply(variance, rows * count / max(count - 1, 1), out=variance_sum)
 
 
-FAST_BATCH_NORM: Operation[Normalized] = Operation(
+# Any: a layer, or a chain of them.
+FAST_BATCH_NORM: Operation[Any] = Operation(
     forward=_forward,
     vjp=_vjp,
     flops=BATCH_NORM.flops,

@@ -77,11 +77,10 @@ def _copy(filled: Path, folder: Path) -> None:
 # Numba makes its settings at run time, where mypy does not see them.
 numba.config.CACHE_DIR = str(cache_folder(os.environ))  # type: ignore[attr-defined]
 
-# Nothing takes kernels as C functions, so that they come without.
-_compiled = numba.njit(
-    cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True
-)
-_compiled_inside = numba.njit(
+# Any: Numba's stubs leave out the wrappers. Nothing takes kernels as C functions.
+_njit: Any = numba.njit
+_compiled = _njit(cache=True, error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True)
+_compiled_inside = _njit(
     error_model="numpy", fastmath={"contract"}, no_cfunc_wrapper=True, no_cpython_wrapper=True
 )
 

@@ -50,6 +50,17 @@ class _Shape:
         return (self.down.length + self.down.before + self.down.after) * self.across
 
     @property
+    def tiled(self) -> int:
+        """Numbers of a row, of the input or of the output's gradient, padded to whole tiles."""
+        down, along = (2 * -(-max(axis.windows, axis.length) // 2) + 2 for axis in self.axes)
+        return down * along * max(self.channels, self.filters)
+
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        """Down and along."""
+        return self.down, self.along
+
+    @property
     def tiles(self) -> tuple[int, int]:
         """Winograd's tiles in a line of the output, and of the input, whichever are more."""
         across = max(-(-self.along.windows // 2), -(-self.along.length // 2))
@@ -88,6 +99,14 @@ def _places(layer: Convolution, row: Shape) -> tuple[Array, Array]:
     return _sixes(begins.reshape(-1)), _sixes(taps.reshape(-1))
 
 
+@lru_cache(maxsize=256)
+def _counted(shape: _Shape, channels: int) -> tuple[Array, Array]:
+    """Places from 0 on, and how far as many channels stand from the first."""
+    across, lines = shape.tiles
+    places = np.arange(max(across * lines, shape.channels, shape.filters))
+    return places, places * channels
+
+
 def _sixes(places: Array) -> Array:
     return np.pad(places, (0, -len(places) % ROWS), mode="edge")
 
@@ -100,16 +119,17 @@ def _scratch(layer: Convolution, inputs: Shapes) -> tuple[Buffer, ...]:
         widest = max(shape.channels, shape.filters)
         tiles = -(-lines * across // ROWS) * ROWS
         weights = winograd.PLACES * shape.channels * shape.filters
-        numbers = (
-            4 * (2 * across + 2) * widest,
+        numbers: tuple[int, ...] = (
+            shape.tiled,
             weights,
             widest,
             winograd.PLACES * tiles * widest,
             winograd.PLACES * tiles * STRIP,
+            9 * shape.channels * shape.filters,
         )
     elif shape.is_direct:
         _, taps = _places(layer, inputs[0])
-        numbers = (shape.padded, len(taps) * shape.filters, shape.filters)
+        numbers = (shape.padded, len(taps) * shape.filters, shape.filters, ROWS * STRIP)
         own = tuple(Buffer((count,), per_row=False) for count in numbers)
         return (*own, *twin.CONV2D.scratch(layer, inputs))
     else:
@@ -146,9 +166,8 @@ def _bias(call: Call[Convolution], nothing: Array) -> Array:
 
 
 def _winograd(call: Call[Convolution], shape: _Shape) -> None:
-    padded, u, nothing, v, m = call.scratch
-    weight = call.parameters[0].reshape(-1)
-    winograd.transform_weights(weight, u, shape.filters, shape.channels, False)
+    padded, u, nothing, v, m, staged = call.scratch
+    _transform(call.parameters[0], shape, u, staged)
     down, along = shape.down, shape.along
     winograd.convolve(
         call.inputs[0].reshape(-1),
@@ -168,11 +187,12 @@ def _winograd(call: Call[Convolution], shape: _Shape) -> None:
         v,
         m,
         shape.tiles[1],
+        *_counted(shape, shape.channels),
     )
 
 
 def _winograd_vjp(call: Call[Convolution], shape: _Shape) -> None:
-    padded, u, nothing, v, m = call.scratch
+    padded, u, nothing, v, m, staged = call.scratch
     down, along = shape.down, shape.along
     dy, dx = call.output_gradient, call.input_gradients[0]
     dw, *db = call.parameter_gradients
@@ -194,13 +214,13 @@ def _winograd_vjp(call: Call[Convolution], shape: _Shape) -> None:
         v,
         m,
         shape.tiles[1],
+        *_counted(shape, shape.channels),
     )
-    winograd.gather_weights(u, dw.reshape(-1), shape.filters, shape.channels)
+    _gather(u, shape, dw, staged)
     if dx is None:
         return
     nothing.fill(0)
-    weight = call.parameters[0].reshape(-1)
-    winograd.transform_weights(weight, u, shape.channels, shape.filters, True)
+    _transform_mirrored(call.parameters[0], shape, u, staged)
     winograd.convolve(
         dy.reshape(-1),
         len(dy),
@@ -219,7 +239,37 @@ def _winograd_vjp(call: Call[Convolution], shape: _Shape) -> None:
         v,
         m,
         shape.tiles[1],
+        *_counted(shape, shape.filters),
     )
+
+
+def _transform(weight: Array, shape: _Shape, u: Array, staged: Array) -> None:
+    """U of the weights."""
+    strips = weight.reshape(-1, STRIP, shape.channels, 9).transpose(0, 3, 2, 1)
+    _to_places(strips, u, staged, mirrored=False)
+
+
+def _transform_mirrored(weight: Array, shape: _Shape, u: Array, staged: Array) -> None:
+    """U of the weights that lead back to the input."""
+    strips = weight.reshape(shape.filters, -1, STRIP, 9).transpose(1, 3, 0, 2)
+    _to_places(strips, u, staged, mirrored=True)
+
+
+def _to_places(strips: Array, u: Array, staged: Array, *, mirrored: bool) -> None:
+    """U of weights with the axes strips, taps, inputs, outputs of a strip."""
+    np.copyto(staged.reshape(strips.shape), strips)
+    matrix = winograd.weights_to_places(u.dtype, mirrored)
+    by_tap = staged.reshape(len(strips), 9, -1)
+    np.matmul(matrix, by_tap, out=u.reshape(len(strips), winograd.PLACES, -1))
+
+
+def _gather(u: Array, shape: _Shape, dw: Array, staged: Array) -> None:
+    """The gradient of the weights from that of U."""
+    matrix = winograd.weights_to_places(u.dtype, False)
+    by_place = u.reshape(shape.filters // STRIP, winograd.PLACES, -1)
+    np.matmul(matrix.T, by_place, out=staged.reshape(len(by_place), 9, -1))
+    strips = staged.reshape(len(by_place), 9, shape.channels, STRIP)
+    np.copyto(dw.reshape(-1, STRIP, shape.channels, 9), strips.transpose(0, 3, 2, 1))
 
 
 def _strips(packed: Array, shape: _Shape) -> Array:
@@ -234,7 +284,7 @@ def _in_strips(weight: Array, shape: _Shape) -> Array:
 
 
 def _directly(call: Call[Convolution], shape: _Shape) -> None:
-    padded, weights, nothing, *_ = call.scratch
+    padded, weights, nothing, tile, *_ = call.scratch
     begins, taps = _places(call.layer, call.inputs[0].shape[1:])
     used = weights[: shape.depth * shape.filters]
     np.copyto(_strips(used, shape), _in_strips(call.parameters[0], shape))
@@ -255,11 +305,12 @@ def _directly(call: Call[Convolution], shape: _Shape) -> None:
         _bias(call, nothing),
         call.output.reshape(-1),
         shape.filters,
+        tile,
     )
 
 
 def _direct_vjp(call: Call[Convolution], shape: _Shape) -> None:
-    padded, weights, nothing, *rest = call.scratch
+    padded, weights, nothing, tile, *rest = call.scratch
     begins, taps = _places(call.layer, call.inputs[0].shape[1:])
     dw, *db = call.parameter_gradients
     direct.weight_gradient(
@@ -278,6 +329,7 @@ def _direct_vjp(call: Call[Convolution], shape: _Shape) -> None:
         shape.filters,
         weights,
         db[0] if db else nothing,
+        tile,
     )
     np.copyto(_in_strips(dw, shape), _strips(weights, shape))
     if call.input_gradients[0] is not None:

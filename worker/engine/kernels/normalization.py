@@ -21,6 +21,7 @@ from gradloom.worker.engine.kernels.lanes import (
     where_above,
     where_equal,
 )
+from gradloom.worker.engine.kernels.products import column_sum
 
 
 @kernel
@@ -44,7 +45,7 @@ def measure(
         part = one / x.dtype.type(row + 1)
         for c in range(first, last, 1 if wide is None else 8):
             at = row * positions * channels + c
-            own = _sum(x, at, positions, step, wide) * spread(one / count, wide)
+            own = column_sum(x, at, positions, step, wide) * spread(one / count, wide)
             squares = _squares(x, at, positions, step, own, wide)
             away = own - load(mean, c, wide)
             store(mean, c, multiply_add(away, spread(part, wide), load(mean, c, wide)))
@@ -53,24 +54,6 @@ def measure(
             store(variance, c, multiply_add(away * away, weight, total))
     for c in range(first, last):
         variance[c] = variance[c] / (count * x.dtype.type(rows))
-
-
-@inner
-def _sum(x: Array, at: int, positions: int, step: int, wide: object) -> Eight:
-    """Over the positions of a row, in four lots."""
-    one = load(x, at, wide)
-    first = second = third = fourth = one - one
-    last = at + positions * step
-    while at + 3 * step < last:
-        first = first + load(x, at, wide)
-        second = second + load(x, at + step, wide)
-        third = third + load(x, at + 2 * step, wide)
-        fourth = fourth + load(x, at + 3 * step, wide)
-        at += 4 * step
-    while at < last:
-        first = first + load(x, at, wide)
-        at += step
-    return (first + second) + (third + fourth)
 
 
 @inner

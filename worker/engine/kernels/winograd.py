@@ -8,10 +8,15 @@ V is (16, tiles, channels); U is (strips of 16 filters, 16, channels, 16); M, of
 (16, tiles, 16). All arrays are in one line.
 """
 
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.kernels.compiler import inner, kernel
-from gradloom.worker.engine.kernels.lanes import WIDE, Eight, load, store
-from gradloom.worker.engine.kernels.products import ROWS, add_four_rows, six_rows
+from gradloom.worker.engine.kernels.lanes import WIDE, Eight, add_four_rows, load, six_rows, store
+from gradloom.worker.engine.kernels.products import ROWS, pad
 
 # Outputs along a side of a tile.
 SIDE = 2
@@ -19,100 +24,27 @@ SIDE = 2
 PLACES = 16
 
 
-@kernel
-def transform_weights(weight: Array, u: Array, outputs: int, inputs: int, mirrored: bool) -> None:
-    """U of weights (filters, channels, 3, 3); mirrored, that of the gradient towards the input.
-
-    outputs and inputs are filters and channels, or mirrored channels and filters.
-    """
-    step = inputs * 16
-    for o in range(outputs):
-        for i in range(inputs):
-            at = 9 * (i * outputs + o) + 8 if mirrored else 9 * (o * inputs + i)
-            turn = -1 if mirrored else 1
-            to = ((o // 16) * PLACES * inputs + i) * 16 + o % 16
-            first = _widened(weight, at, turn)
-            second = _widened(weight, at + 3 * turn, turn)
-            third = _widened(weight, at + 6 * turn, turn)
-            for j in range(4):
-                a, b, c = first[j], second[j], third[j]
-                half = weight.dtype.type(0.5)
-                u[to + j * step] = a
-                u[to + (4 + j) * step] = half * ((a + c) + b)
-                u[to + (8 + j) * step] = half * ((a + c) - b)
-                u[to + (12 + j) * step] = c
+# G ⊗ G: what makes 16 places of u of 9 weights.
+_SIDE_WEIGHTS = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+_WEIGHTS = np.kron(_SIDE_WEIGHTS, _SIDE_WEIGHTS)
 
 
-@inner
-def _widened(g: Array, at: int, turn: int) -> tuple[float, float, float, float]:
-    """A row of g Gᵀ."""
-    half = g.dtype.type(0.5)
-    a, b, c = g[at], g[at + turn], g[at + 2 * turn]
-    return a, half * ((a + c) + b), half * ((a + c) - b), c
-
-
-@kernel
-def gather_weights(u: Array, weight: Array, filters: int, channels: int) -> None:
-    """The gradient of weights from that of their U: Gᵀ u G."""
-    half = weight.dtype.type(0.5)
-    step = channels * 16
-    for o in range(filters):
-        for i in range(channels):
-            at = ((o // 16) * PLACES * channels + i) * 16 + o % 16
-            a, b = _narrowed(u, at, step), _narrowed(u, at + step, step)
-            c, d = _narrowed(u, at + 2 * step, step), _narrowed(u, at + 3 * step, step)
-            for row in range(3):
-                to = 9 * (o * channels + i) + 3 * row
-                weight[to] = a[row] + half * (b[row] + c[row])
-                weight[to + 1] = half * (b[row] - c[row])
-                weight[to + 2] = half * (b[row] + c[row]) + d[row]
-
-
-@inner
-def _narrowed(u: Array, at: int, step: int) -> tuple[float, float, float]:
-    """A column of Gᵀ u."""
-    half = u.dtype.type(0.5)
-    a, b, c, d = u[at], u[at + 4 * step], u[at + 8 * step], u[at + 12 * step]
-    return a + half * (b + c), half * (b - c), half * (b + c) + d
-
-
-@inner
-def _pad_lines(
-    x: Array,
-    row: int,
-    top: int,
-    left: int,
-    height: int,
-    width: int,
-    channels: int,
-    padded: Array,
-    across: int,
-) -> None:
-    """Four lines of a row's input from top and left on, across places wide, zeros around it."""
-    nothing = load(x, 0, WIDE) - load(x, 0, WIDE)
-    for i in range(4):
-        line = top + i
-        for j in range(across):
-            place = left + j
-            to = (i * across + j) * channels
-            at = ((row * height + line) * width + place) * channels
-            if 0 <= line < height and 0 <= place < width:
-                for c in range(0, channels, 8):
-                    store(padded, to + c, load(x, at + c, WIDE))
-            else:
-                for c in range(0, channels, 8):
-                    store(padded, to + c, nothing)
+@lru_cache(maxsize=8)
+def weights_to_places(dtype: np.dtype[Any], mirrored: bool) -> Array:
+    """The matrix (16, 9) that makes u of weights, or of weights turned by half a turn."""
+    matrix = _WEIGHTS[:, ::-1] if mirrored else _WEIGHTS
+    return np.ascontiguousarray(matrix, dtype)
 
 
 @inner
 def _transform_inputs(
-    padded: Array, across: int, tiles: int, channels: int, v: Array, to: int, step: int
+    padded: Array, at: int, down: int, tiles: int, channels: int, v: Array, to: int, step: int
 ) -> None:
-    """V of a line of tiles, Bᵀ d B; a place of V is step numbers from the next."""
-    down = across * channels
+    """V of a line of tiles, Bᵀ d B; lines of the input are down apart, places of V step."""
+    begin = at
     for tile in range(tiles):
         for c in range(0, channels, 8):
-            at = 2 * tile * channels + c
+            at = begin + 2 * tile * channels + c
             a0, a1, a2, a3 = _column(padded, at, down)
             b0, b1, b2, b3 = _column(padded, at + channels, down)
             c0, c1, c2, c3 = _column(padded, at + 2 * channels, down)
@@ -186,28 +118,34 @@ def convolve(
     v: Array,
     m: Array,
     group: int,
+    places: Array,
+    steps: Array,
 ) -> None:
     """y (rows, out_height, out_width, filters) of x (rows, height, width, channels).
 
     top and left are how far windows reach over the first edges. group lines of tiles are treated
-    together; padded, v and m have room for them.
+    together; v and m have room for them, padded for a row. places count from 0, to more than there
+    are channels or tiles, steps are places times channels.
     """
     across, lines = (out_width + 1) // 2, (out_height + 1) // 2
-    wide = 2 * across + 2
+    wide = (2 * across + 2) * channels
+    padded[:] = 0
     for first in range(0, rows * lines, group):
         last = min(first + group, rows * lines)
         tiles = (last - first) * across
         capacity = (tiles + ROWS - 1) // ROWS * ROWS
         for line in range(first, last):
             row, down = line // lines, line % lines
-            _pad_lines(x, row, 2 * down - top, -left, height, width, channels, padded, wide)
-            to = (line - first) * across * channels
-            _transform_inputs(padded, wide, across, channels, v, to, capacity * channels)
+            if down == 0:
+                pad(x, row, height, width * channels, top, left * channels, wide, padded)
+            to, at = (line - first) * across * channels, 2 * down * wide
+            _transform_inputs(padded, at, wide, across, channels, v, to, capacity * channels)
         for strip in range(filters // 16):
             for place in range(PLACES):
                 b_at = (strip * PLACES + place) * channels * 16
                 for tile in range(place * capacity, (place + 1) * capacity, ROWS):
-                    six_rows(v, tile * channels, channels, u, b_at, m, tile * 16)
+                    at = tile * channels
+                    six_rows(v, at, steps, 0, places, 0, channels, u, b_at, 16, m, tile * 16)
             for line in range(first, last):
                 row, down = line // lines, line % lines
                 below = out_width * filters if 2 * down + 1 < out_height else 0
@@ -274,13 +212,16 @@ def weight_gradient(
     v: Array,
     m: Array,
     group: int,
+    places: Array,
+    steps: Array,
 ) -> None:
     """The gradients du of U and db of the bias, summed over all tiles in their order.
 
     The other arguments are those of convolve.
     """
     across, lines = (out_width + 1) // 2, (out_height + 1) // 2
-    wide = 2 * across + 2
+    wide = (2 * across + 2) * channels
+    padded[:] = 0
     du[:] = 0
     db[:filters] = 0
     for first in range(0, rows * lines, group):
@@ -288,9 +229,10 @@ def weight_gradient(
         tiles = (last - first) * across
         for line in range(first, last):
             row, down = line // lines, line % lines
-            _pad_lines(x, row, 2 * down - top, -left, height, width, channels, padded, wide)
-            to = (line - first) * across * channels
-            _transform_inputs(padded, wide, across, channels, v, to, tiles * channels)
+            if down == 0:
+                pad(x, row, height, width * channels, top, left * channels, wide, padded)
+            to, at = (line - first) * across * channels, 2 * down * wide
+            _transform_inputs(padded, at, wide, across, channels, v, to, tiles * channels)
         for strip in range(filters // 16):
             for line in range(first, last):
                 row, down = line // lines, line % lines
@@ -310,4 +252,7 @@ def weight_gradient(
                 v_at, m_at = place * tiles * channels, place * tiles * 16
                 out_at = (strip * PLACES + place) * channels * 16
                 for c in range(0, channels, 4):
-                    add_four_rows(v, v_at + c, channels, tiles, m, m_at, du, out_at + c * 16)
+                    at = v_at + c
+                    add_four_rows(
+                        v, at, places, 0, steps, 0, tiles, m, m_at, 16, du, out_at + c * 16
+                    )

@@ -15,6 +15,7 @@ from gradloom.worker.engine.operations import OPERATIONS, Operations
 from gradloom.worker.engine.plan import Float, Plan
 from gradloom.worker.engine.random import CHECK, Key, normal
 from gradloom.worker.engine.spec import (
+    Attention,
     Dense,
     Embedding,
     Flatten,
@@ -29,6 +30,7 @@ from gradloom.worker.engine.spec import (
     Silu,
     Tanh,
     Target,
+    TransformerBlock,
 )
 from gradloom.worker.engine.specimens import SPECIMENS
 
@@ -109,3 +111,21 @@ def test_a_chain_computes_what_its_layers_do(name: str) -> None:
         assert name in [node.operation for node in fuse(made, FUSIONS).nodes]
         hold_to_the_twin(made)
         hold_to_differences(made)
+
+
+# Attention whose products are made in tiles.
+SHORT: dict[str, tuple[tuple[Layer, ...], Shape]] = {
+    "causal": ((Attention(4, causal=True),), (32, 64)),
+    "shared and turned": ((Attention(4, kv_heads=2, causal=True, rotary=True),), (16, 64)),
+    "both ways": ((Attention(2, kv_heads=1),), (32, 32)),
+    "padded": ((Embedding(5, 32, padding_index=0), TransformerBlock(2, causal=True)), (16,)),
+}
+
+
+@pytest.mark.parametrize(("layers", "shape"), SHORT.values(), ids=SHORT)
+def test_attention_over_short_rows_is_made_in_tiles(
+    layers: tuple[Layer, ...], shape: Shape
+) -> None:
+    made = graph(layers, shape)
+    hold_to_the_twin(made)
+    hold_to_differences(made)
