@@ -60,10 +60,9 @@ class Ours:
         state, plan = self._state, self._plan
         plan.read(state.parameters)
         statistics = plan.value_and_grad(self._batch, Key(0, DROPOUT, state.step))
-        gradient, running = np.split(plan.gradient, [self._trained])
-        np.divide(gradient, np.float32(divisor(statistics)), out=gradient)
+        running = plan.gradient[self._trained :]
         np.divide(running, np.float32(self._batch), out=running)
-        state.advance(plan.gradient, _RATE)
+        state.advance(plan.gradient, _RATE, 1 / divisor(statistics))
 
     def memory(self) -> Answer:
         """The most memory so far beyond what the imports took."""
