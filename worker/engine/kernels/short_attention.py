@@ -35,7 +35,7 @@ class Products:
         self._call = call
         self._rows, self._tokens, self._numbers = call.inputs[0].shape
         self._heads, self._shared = call.layer.heads, kv_heads(call.layer)
-        self._width = call.output.shape[-1] // self._heads
+        self._width: int = call.output.shape[-1] // self._heads
         self._group = self._heads // self._shared
         compared = call.saved[1] if call.layer.rotary else call.inputs[0]
         self._compared, self._qkv = compared.reshape(-1), call.inputs[0].reshape(-1)
@@ -45,7 +45,7 @@ class Products:
     @property
     def suit(self) -> bool:
         """Whether they are short, and fill tiles."""
-        is_short = self._tokens <= _MOST_TOKENS
+        is_short: bool = self._tokens <= _MOST_TOKENS
         return is_short and self._tokens % COLUMNS == 0 and self._width % COLUMNS == 0
 
     def scores(self) -> None:
