@@ -33,9 +33,10 @@ class Products:
 
     def __init__(self, call: Call[Attention]) -> None:
         self._call = call
-        self._rows, self._tokens, self._numbers = call.inputs[0].shape
+        self._tokens: int = call.inputs[0].shape[1]
+        self._rows, _, self._numbers = call.inputs[0].shape
         self._heads, self._shared = call.layer.heads, kv_heads(call.layer)
-        self._width = call.output.shape[-1] // self._heads
+        self._width: int = call.output.shape[-1] // self._heads
         self._group = self._heads // self._shared
         compared = call.saved[1] if call.layer.rotary else call.inputs[0]
         self._compared, self._qkv = compared.reshape(-1), call.inputs[0].reshape(-1)
