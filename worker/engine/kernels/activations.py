@@ -16,7 +16,7 @@ import numpy as np
 
 from gradloom.worker.engine import activations as twins
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.kernels.compiler import kernel
+from gradloom.worker.engine.kernels.compiler import inner, kernel
 from gradloom.worker.engine.kernels.exponential import exp
 from gradloom.worker.engine.kernels.squashing import sigmoid, tanh
 from gradloom.worker.engine.numerics import INVERSE_ROOT_TWO_PI, MILLS
@@ -32,33 +32,33 @@ _CUBIC = 0.044715
 _SINGLE, _DOUBLE = MILLS[np.float32], MILLS[np.float64]
 
 
-@kernel
+@inner
 def _relu_rule(x: Number) -> tuple[Number, Number]:
     zero = type(x)(0)
     # NaN is not below zero, so it is kept.
     return (zero if x < zero else x), (type(x)(1) if x > zero else zero)
 
 
-@kernel
+@inner
 def _tanh_rule(x: Number) -> tuple[Number, Number]:
     y = tanh(x)
     return y, type(x)(1) - y * y
 
 
-@kernel
+@inner
 def _sigmoid_rule(x: Number) -> tuple[Number, Number]:
     y = sigmoid(x)
     return y, y * (type(x)(1) - y)
 
 
-@kernel
+@inner
 def _silu_rule(x: Number) -> tuple[Number, Number]:
     gate = sigmoid(x)
     y = x * gate
     return y, gate + y * (type(x)(1) - gate)
 
 
-@kernel
+@inner
 def _gelu_tanh_rule(x: Number) -> tuple[Number, Number]:
     """Since (1 + tanh z) / 2 is σ(2z)."""
     square = x * x
@@ -69,7 +69,7 @@ def _gelu_tanh_rule(x: Number) -> tuple[Number, Number]:
     return y, gate + y * (type(x)(1) - gate) * inner
 
 
-@kernel
+@inner
 def _mills_single(t: Number) -> Number:
     """R of normal_cdf by Horner's rule, step by step: a loop over it would not vectorise."""
     r = t * np.float32(_SINGLE[10]) + np.float32(_SINGLE[9])
@@ -84,7 +84,7 @@ def _mills_single(t: Number) -> Number:
     return r * t + np.float32(_SINGLE[0])
 
 
-@kernel
+@inner
 def _mills_double(t: Number) -> Number:
     """Checks of gradients need no speed."""
     r = t * 0.0 + _DOUBLE[-1]
@@ -93,7 +93,7 @@ def _mills_double(t: Number) -> Number:
     return r
 
 
-@kernel
+@inner
 def _mills(t: Number) -> Number:
     if isinstance(t, np.float32):
         return _mills_single(t)
@@ -102,7 +102,7 @@ def _mills(t: Number) -> Number:
         return _mills_double(t)
 
 
-@kernel
+@inner
 def _gelu_rule(x: Number) -> tuple[Number, Number]:
     """By the form of normal_cdf."""
     one, half = type(x)(1), type(x)(0.5)

@@ -6,13 +6,13 @@ The lanes are variables, which the compiler puts side by side without any reasso
 from typing import Any
 
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.kernels.compiler import kernel
+from gradloom.worker.engine.kernels.compiler import inner
 
 # Any: a NumPy scalar of float32 or float64, by which Numba compiles the function.
 Number = Any
 
 
-@kernel
+@inner
 def total(x: Array) -> Number:
     """Σ x."""
     a = b = c = d = e = f = g = h = type(x[0])(0)
@@ -32,7 +32,7 @@ def total(x: Array) -> Number:
     return ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
-@kernel
+@inner
 def dot(x: Array, y: Array) -> Number:
     """Σ x y."""
     a = b = c = d = e = f = g = h = type(x[0])(0)
@@ -52,7 +52,7 @@ def dot(x: Array, y: Array) -> Number:
     return ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
-@kernel
+@inner
 def largest(x: Array) -> Number:
     """The largest element, -3e38 if it is less; NaN counts as less."""
     a = b = c = d = e = f = g = h = type(x[0])(-3e38)

@@ -33,7 +33,8 @@ class Products:
 
     def __init__(self, call: Call[Attention]) -> None:
         self._call = call
-        self._rows, self._tokens, self._numbers = call.inputs[0].shape
+        self._tokens: int = call.inputs[0].shape[1]
+        self._rows, _, self._numbers = call.inputs[0].shape
         self._heads, self._shared = call.layer.heads, kv_heads(call.layer)
         self._width: int = call.output.shape[-1] // self._heads
         self._group = self._heads // self._shared

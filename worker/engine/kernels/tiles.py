@@ -4,14 +4,14 @@ All arrays are in one line, all places and distances are counted in their number
 """
 
 from gradloom.worker.engine.arrays import Array
-from gradloom.worker.engine.kernels.compiler import kernel
+from gradloom.worker.engine.kernels.compiler import inner
 from gradloom.worker.engine.kernels.lanes import WIDE, load, multiply_add, spread, store
 
 ROWS = 4
 COLUMNS = 16
 
 
-@kernel
+@inner
 def tile(
     a: Array,
     a_at: int,

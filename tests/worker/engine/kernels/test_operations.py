@@ -100,8 +100,8 @@ def test_the_vjp_of_a_kernel_is_the_gradient(layer: Layer, shape: Shape) -> None
     hold_to_differences(graph((layer,), shape))
 
 
-def test_every_fusion_has_a_chain() -> None:
-    assert set(FUSIONS.values()) == set(CHAINS)
+def test_every_fusion_of_a_dense_layer_has_a_chain() -> None:
+    assert {name for chain, name in FUSIONS.items() if chain[0] == "dense"} == set(CHAINS)
 
 
 @pytest.mark.parametrize("name", CHAINS)
