@@ -11,7 +11,7 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from gradloom.worker.server import Server
+from gradloom.worker.server import Server, selftest_sha256
 
 _PR_SET_PDEATHSIG = 1
 
@@ -37,6 +37,7 @@ def main() -> None:
     """Serves the socket whose number is the only argument."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    selftest_sha256()  # while nobody waits for it: a spare worker has its kernels loaded
     try:
         serve(Connection(int(sys.argv[1])))
     except ConnectionError:

@@ -73,7 +73,7 @@ class Server:
             "node": platform.node(),
             "pid": os.getpid(),
             "profile": profile_of(os.environ),
-            "selftest_sha256": _selftest_sha256(),
+            "selftest_sha256": selftest_sha256(),
             "baseline": self._replica.baseline,
         }
         return Answer(AnswerKind.READY, 0, facts)
@@ -104,8 +104,8 @@ class Server:
 
 
 @cache
-def _selftest_sha256() -> str:
-    """The same for as long as this process lives."""
+def selftest_sha256() -> str:
+    """The same for as long as this process lives; the first call loads what kernels it needs."""
     return self_test().sha256
 
 
