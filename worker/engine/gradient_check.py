@@ -23,7 +23,8 @@ TOLERANCE = 1e-6
 _DISTANCES = (1e-5, 1e-6, 1e-7, 1e-8)
 # At a distance with an error as small as this no other is tried.
 _GOOD_ENOUGH = TOLERANCE / 10
-# Gradients smaller than this are held to it: below it a difference is all rounding.
+# Gradients smaller than this, times the loss where that is more than 1, are held to it: below it a
+# difference of two losses is all rounding. So is a bias before a batch norm, which changes nothing.
 _SMALLEST_SCALE = 1e-4
 
 
@@ -58,12 +59,13 @@ def check_gradients(
     fill_rows(plan, rows, seed)
     _fill_parameters(plan, seed)
     key = Key(seed, CHECK)
-    plan.value_and_grad(rows, key)
+    loss = plan.value_and_grad(rows, key)[1]
+    smallest = _SMALLEST_SCALE * _larger(1.0, abs(loss))
     arrays = _checked_arrays(plan)
     return tuple(
         GradientError(
             name,
-            _error(plan, key, values, gradient, most_elements, tried),
+            _error(_Trial(plan, key, smallest), values, gradient, most_elements, tried),
             min(values.size, most_elements),
         )
         for name, values, gradient in arrays
@@ -121,10 +123,20 @@ def _fill_parameters(plan: Plan, seed: int) -> None:
     trained += 0.1 * normal(weights, trained.size)
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A plan with its rows put in, the key it is run with, and the smallest scale of errors."""
+
+    plan: Plan
+    key: Key
+    smallest: float
+
+
 def _error(
-    plan: Plan, key: Key, values: Array, gradient: Array, most: int, tried: Callable[[], None]
+    trial: _Trial, values: Array, gradient: Array, most: int, tried: Callable[[], None]
 ) -> float:
-    scale, worst = max(float(np.abs(gradient).max(initial=0)), _SMALLEST_SCALE), 0.0
+    plan, key = trial.plan, trial.key
+    scale, worst = max(float(np.abs(gradient).max(initial=0)), trial.smallest), 0.0
     for place in permutation(Key(key.seed, CHECK, step=2), values.size)[:most]:
         expected = float(gradient[place])
         slope = _best_slope(plan, key, values, place, expected, scale * _GOOD_ENOUGH)

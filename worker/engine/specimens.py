@@ -70,6 +70,8 @@ from gradloom.worker.engine.spec import (
 # Rows a layer is shown: plain numbers, a sequence (T, C) and an image (H, W, C).
 VECTOR: Shape = (8,)
 SEQUENCE: Shape = (6, 8)
+# Tokens and widths of heads that fill the tiles of kernels.
+TILED: Shape = (16, 32)
 IMAGE: Shape = (6, 6, 8)
 # Enough channels for the kernels that compute 16 at a time.
 WIDE_IMAGE: Shape = (6, 6, 16)
@@ -133,7 +135,7 @@ SPECIMENS: Mapping[str, Specimen] = {
             Attention(2, causal=True, bias=False),
             Attention(4, kv_heads=2, causal=True, rotary=True),
         ),
-        (SEQUENCE,),
+        (SEQUENCE, TILED),
     ),
     "transformer_block": Specimen(
         (
