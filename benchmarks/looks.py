@@ -16,7 +16,7 @@ from gradloom.service.training.answers import step_report
 from gradloom.service.training.diagnoses import Doctor
 from gradloom.worker.data.batches import default_shards
 from gradloom.worker.engine.spec import Dense, Dropout, Model, Relu, Target
-from gradloom.worker.messages import Compute, Order, decode
+from gradloom.worker.messages import AnswerKind, Compute, Order, decode
 from gradloom.worker.messages import Task as Orders
 from gradloom.worker.server import Server
 
@@ -35,7 +35,7 @@ class Course:
     def __init__(self, task: Orders) -> None:
         self._task = task
         self._server = Server()
-        self._server.answer((task, None))
+        _sound(self._server.answer((task, None)))
         self._doctor = Doctor()
         self._step = 0
         self._roots: tuple[bytes, ...] = ()
@@ -44,13 +44,20 @@ class Course:
         """Seconds from the order to what there is to tell."""
         order = Order(self._step, self._step, Compute(0, self._task.shards), roots=self._roots)
         began = time.perf_counter()
-        encoded = self._server.answer(order)
+        encoded = _sound(self._server.answer(order))
         report = step_report(decode(encoded))
         if report is not None:
             self._doctor.committed(report)
         seconds = time.perf_counter() - began
         self._step, self._roots = self._step + 1, (encoded,)
         return seconds
+
+
+def _sound(encoded: bytes) -> bytes:
+    answer = decode(encoded)
+    if answer.kind is AnswerKind.ERROR:
+        raise RuntimeError(f"the worker answers: {answer.facts.get('message')}")
+    return encoded
 
 
 def looks(model: str, batch: int, rounds: int) -> Answer:

@@ -1,10 +1,12 @@
 """What virtual shards cost: a replica's whole step on the same batch in more and more of them."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.models import Task
 from gradloom.worker.assembly import TARGET_KINDS, data_sha256
@@ -51,9 +53,21 @@ def _step(replica: Replica, shards: int, clock: Callable[[], float]) -> float:
 
 def _write_rows(task: Task, folder: Path, rows: int) -> None:
     random = np.random.default_rng(0)
-    labels = random.permutation(np.arange(rows) % task.target.classes)
-    numbers = random.standard_normal((rows, *task.input_shape), np.float32)
-    np.savez(folder / _DATA.path, rows=numbers, labels=labels)
+    count = rows * math.prod(task.target.shape)
+    labels = random.permutation(np.arange(count) % task.target.classes)
+    np.savez(
+        folder / _DATA.path,
+        rows=_inputs(task, random, rows),
+        labels=labels.reshape(rows, *task.target.shape),
+    )
+
+
+def _inputs(task: Task, random: np.random.Generator, rows: int) -> npt.NDArray[np.generic]:
+    """Tokens where the model reads them, else numbers."""
+    tokens = task.graph().choices(0)
+    if tokens:
+        return random.integers(0, tokens, (rows, *task.input_shape))
+    return random.standard_normal((rows, *task.input_shape), np.float32)
 
 
 def task_on_rows(task: Task, folder: Path, batch: int, shards: int, steps: int) -> Orders:
