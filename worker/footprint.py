@@ -31,15 +31,28 @@ class Footprint:
 
 
 def footprint(
-    graph: Graph, optimizer: Optimizer, summary: Summary, *, batch_size: int, shards: int
+    graph: Graph,
+    optimizer: Optimizer,
+    summary: Summary,
+    *,
+    batch_size: int,
+    shards: int,
+    is_looked_at: bool = False,
 ) -> Footprint:
-    """An estimate, to the order of a quarter, for a worker that computes all shards."""
+    """An estimate, to the order of a quarter, for a worker that computes all shards.
+
+    One whose layers are looked at has memory for another shard.
+    """
+    looked_at = most_rows(batch_size, shards, 0) if is_looked_at else 0
     return Footprint(
         process=PROCESS_BYTES,
         data=(summary.rows + summary.test_rows) * _row_numbers(summary) * _FLOAT_BYTES,
         state=graph.vector_size * _FLOAT_BYTES * _state_vectors(optimizer, shards),
         activations=row_bytes(graph)
-        * most_rows(batch_size, shards, max(summary.validation_rows, summary.test_rows)),
+        * (
+            looked_at
+            + most_rows(batch_size, shards, max(summary.validation_rows, summary.test_rows))
+        ),
     )
 
 

@@ -73,6 +73,9 @@ class Location:
 # Rows that are named where some are not finite.
 _MOST_ROWS = 5
 
+# The square of a larger number may be infinite in float32.
+_LARGEST_NORM = 1e19
+
 # Leaves that are computed together.
 Group = tuple[Leaf, ...]
 
@@ -248,6 +251,7 @@ class Replica:
         loss = metrics["loss"] if total.statistics[0] else 0.0
         means = total.gradient[self._graph.parameter_count :]
         is_finite = all(map(math.isfinite, (loss, norm, global_norm(means))))
+        is_finite = is_finite and self._can_be_squared(norm)
         is_whole, before = self._is_look_due, self.state.parameters
         moves = Moves(self._graph, total.gradient, rows) if is_whole or not is_finite else None
         if is_finite:
@@ -258,6 +262,12 @@ class Replica:
         health = moves.health(total.observed, before, after, is_whole=is_whole) if moves else None
         seconds, skipped = self._clock() - began, self.state.counters.skipped
         return Commit(self.state.step, loss, rate, norm, metrics, seconds, skipped, health)
+
+    def _can_be_squared(self, norm: float) -> bool:
+        """Whether no square of an element can be infinite, which a slot would never get rid of."""
+        optimizer = self._task.learning.optimizer
+        is_clipped = optimizer.clip_norm is not None or optimizer.clip_value is not None
+        return is_clipped or norm < _LARGEST_NORM
 
     def _update(self, total: Vector, rate: float, norm: float, rows: float) -> None:
         self._mean_buffers(total)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from gradloom.worker.engine.arrays import Shape, side_by_side
@@ -195,8 +196,11 @@ class State:
 
     def restore(self, content: bytes) -> None:
         """Stands where a snapshot stood. Raises BadState, and then stands where it was."""
-        arrays, metadata = load(content), metadata_of(content)
-        step, counters = int(metadata[_STEP]), _counters(metadata[_COUNTERS])
+        try:
+            arrays, metadata = load(content), metadata_of(content)
+            step, counters = int(metadata[_STEP]), _counters(metadata[_COUNTERS])
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise BadState(f"the snapshot cannot be read: {error}") from error
         into = self._sides[1 - self._side]
         for prefix, vector in zip(self._prefixes, into, strict=True):
             self._read(arrays, prefix, vector)

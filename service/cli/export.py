@@ -12,6 +12,7 @@ from gradloom.service.client import Client
 from gradloom.service.errors import InvalidRequest, InvalidSpec, SpecFault, WrongState
 from gradloom.service.jobs.states import State
 from gradloom.service.submission import read_submission
+from gradloom.service.training.checkpoints import write_atomically
 from gradloom.service.wire import spec_from_wire
 from gradloom.worker.engine.spec import Loss, Model
 from gradloom.worker.tensor_file import BadTensorFile, metadata
@@ -57,9 +58,9 @@ def export_command(
         source = _model_of(reference, address)
     try:
         content = _converted(source, written)
-        target.write_bytes(content)
+        write_atomically(target, content)
     except OSError as error:
-        raise _refused(f"{error.filename}: {error.strerror}.") from None
+        raise _refused(f"{error.filename or target}: {error.strerror}.") from None
     _tell(output, target, written, len(content))
 
 

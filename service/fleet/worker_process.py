@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -64,10 +65,14 @@ class Spares:
 
     def take(self, log: Path, profile: str) -> WorkerProcess | None:
         """A process of the profile that lives, its output moved to a file; None without one."""
-        while self._ready and profile == self._profile:
-            spare = self._ready.popleft()
-            if spare.process.poll() is None:
-                return WorkerProcess(spare.process, spare.connection, spare.log.replace(log))
+        while profile == self._profile:
+            try:
+                spare = self._ready.popleft()
+            except IndexError:
+                return None
+            with suppress(OSError):  # its folder may be gone, or on another disk
+                if spare.process.poll() is None:
+                    return WorkerProcess(spare.process, spare.connection, spare.log.replace(log))
             spare.end()
         return None
 
@@ -83,9 +88,13 @@ class Spares:
             self._ready.popleft().end()
 
     def _keep(self) -> None:
+        """Lives until close whatever happens: the workers it started would die with it."""
         while self._wishes.get():
-            while len(self._ready) < self._count and self._wishes.empty():
-                self._started += 1
-                self._ready.append(
-                    spawn(self._folder / f"spare-{self._started}.log", self._profile)
-                )
+            with suppress(OSError):  # too little memory, disk, or files: jobs start their own
+                self._fill()
+
+    def _fill(self) -> None:
+        while len(self._ready) < self._count and self._wishes.empty():
+            self._started += 1
+            log = self._folder / f"spare-{self._started}.log"
+            self._ready.append(spawn(log, self._profile))

@@ -1,5 +1,6 @@
 """A job as the fold of its events: an event comes in, the job as it then is comes out."""
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -315,7 +316,9 @@ def _best(best: Metric | None, metrics: tuple[Metric, ...]) -> Metric | None:
 
 def _is_better(metric: Metric, best: Metric | None) -> bool:
     sign = _BETTER.get(metric.name, 0.0)
-    return sign != 0 and (best is None or sign * (metric.value - best.value) > 0)
+    if sign == 0 or not math.isfinite(metric.value):
+        return False
+    return best is None or sign * (metric.value - best.value) > 0
 
 
 # The metrics that say which weights are best: the sign says whether more is better.

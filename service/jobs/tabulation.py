@@ -24,7 +24,7 @@ def model_table(checked: Checked) -> ModelTable:
         forward_flops=sum(layer.forward_flops for layer in layers),
         backward_flops=sum(layer.backward_flops for layer in layers),
         activation_bytes=sum(layer.activation_bytes for layer in layers),
-        batch_size=training.batch_size,
+        batch_size=training.update_rows,
         shards=shards_of(training),
         memory=_memory(checked),
     )
@@ -44,9 +44,10 @@ def _layer(graph: Graph, node: Node, row: LayerRow) -> TableLayer:
 
 def _memory(checked: Checked) -> Memory:
     copy = checked.graph.parameter_count * _FLOAT_BYTES
+    optimizer = checked.spec.optimizer
     return Memory(
         parameters=copy,
-        optimizer=copy * len(slots(checked.spec.optimizer.kind)),
+        optimizer=copy * (len(slots(optimizer.kind)) + (optimizer.average is not None)),
         activations=checked.footprint.activations,
         worker=checked.footprint.total,
     )

@@ -356,6 +356,7 @@ def _look_at_size(findings: Findings, draft: Draft) -> None:
         summary,
         batch_size=training.update_rows,
         shards=shards_of(training),
+        is_looked_at=draft.health is None or draft.health.interval > 0,
     )
     if findings.footprint.total > limits.WORKER_BYTES:
         sentence = _too_much_memory(findings.footprint, training.batch_size)

@@ -17,13 +17,13 @@ def step_report(answer: Answer) -> StepReport | None:
     if not isinstance(commit, dict):
         return None
     return StepReport(
-        step=int(number(commit, "step")),
+        step=integer(commit, "step"),
         loss=number(commit, "loss"),
         learning_rate=number(commit, "learning_rate"),
         gradient_norm=number(commit, "gradient_norm"),
         seconds={"update": number(commit, "seconds")},
         metrics=_numbers(commit, "metrics"),
-        skipped=int(number(commit, "skipped")),
+        skipped=integer(commit, "skipped"),
         health=_health(commit),
     )
 
@@ -47,11 +47,11 @@ def _layer(fields: Fields) -> LayerHealth:
     return LayerHealth(
         path=str(fields.get("path")),
         operation=str(fields.get("operation")),
-        numbers=int(number(fields, "numbers")),
-        units=int(number(fields, "units")),
+        numbers=integer(fields, "numbers"),
+        units=integer(fields, "units"),
         mean=number(fields, "mean"),
         rms=number(fields, "rms"),
-        non_finite=int(number(fields, "non_finite")),
+        non_finite=integer(fields, "non_finite"),
         dead=_perhaps(fields, "dead"),
         saturated=_perhaps(fields, "saturated"),
         twins=_perhaps(fields, "twins"),
@@ -62,11 +62,11 @@ def _layer(fields: Fields) -> LayerHealth:
 def _parameter(fields: Fields) -> ParameterHealth:
     return ParameterHealth(
         name=str(fields.get("name")),
-        size=int(number(fields, "size")),
+        size=integer(fields, "size"),
         weight_norm=number(fields, "weight_norm"),
         gradient_norm=number(fields, "gradient_norm"),
         update_norm=number(fields, "update_norm"),
-        non_finite=int(number(fields, "non_finite")),
+        non_finite=integer(fields, "non_finite"),
     )
 
 
@@ -77,7 +77,7 @@ def location(answer: Answer) -> str:
         return "Every shard alone is finite: only their sum or the update is not."
     if not isinstance(found, dict):
         raise BadAnswer("a worker's answer has no location")
-    shard, first, last, count = (int(number(found, name)) for name in _WHERE)
+    shard, first, last, count = (integer(found, name) for name in _WHERE)
     rows = found.get("rows")
     if not isinstance(rows, list) or not all(isinstance(row, int) for row in rows):
         raise BadAnswer("a worker's answer has no rows")
@@ -109,6 +109,14 @@ def total(answers: Iterable[Answer], leaves: int) -> Statistics:
     for answer in answers:
         nodes.update(_statistics(answer))
     return reduce(nodes, leaves, _add)
+
+
+def integer(fields: Mapping[str, object], name: str) -> int:
+    """A whole number of an answer. Raises BadAnswer where there is none."""
+    value = number(fields, name)
+    if not value.is_integer():
+        raise BadAnswer(f"a worker's answer has no whole number {name!r}")
+    return int(value)
 
 
 def number(fields: Mapping[str, object], name: str) -> float:

@@ -89,7 +89,7 @@ def _vanishing(known: Known) -> Finding | None:
         key=lambda path: slopes[path],
     )
     living = [slopes[path] for path in faint if slopes[path] > 0]
-    if not living:
+    if not living or not _is_finite(slopes[strongest]):
         return None
     weakest, top = min(slopes[path] for path in faint), slopes[strongest]
     evidence = (
@@ -387,7 +387,9 @@ class Doctor:
 
     def measured(self, split: str, step: int, loss: float) -> None:
         """Takes note of the loss of a split; of the best so far, that is."""
-        if split == "validation" and (not self._validation or loss < self._validation[-1][1]):
+        if split != "validation" or not _is_finite(loss):
+            return
+        if not self._validation or loss < self._validation[-1][1]:
             self._validation.append((step, loss))
 
     def committed(self, report: StepReport) -> tuple[Diagnosis, ...]:

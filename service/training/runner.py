@@ -14,6 +14,7 @@ from gradloom.service.jobs.job import Assignment
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.answers import (
     baseline,
+    integer,
     location,
     seconds,
     step_report,
@@ -189,9 +190,12 @@ class Run:
 
     def _ready(self, worker: int, answer: Answer) -> Event:
         self._deadlines.pop(worker, None)
-        self._doctor.baseline = baseline(answer)
         facts = answer.facts
-        self._hosts[worker] = (str(facts.get("node")), int(str(facts.get("pid"))))
+        try:
+            self._doctor.baseline = baseline(answer)
+            self._hosts[worker] = (str(facts.get("node")), integer(facts, "pid"))
+        except BadAnswer as error:
+            return self._failed(worker, Reason.WORKER_ERROR, str(error))
         expected, found = self._job_selftest, str(facts.get("selftest_sha256"))
         if not expected:
             self._journal.arithmetic(str(facts.get("profile")), found)

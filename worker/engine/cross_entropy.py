@@ -134,6 +134,7 @@ def _hits(call: LossCall[SoftmaxCrossEntropy], work: Work) -> tuple[float, ...]:
     np.greater_equal(work.probabilities_NC, work.chosen_N1, out=work.truths_NC)
     np.add.reduce(work.truths_NC, axis=1, dtype=np.int64, out=work.counts_N)
     np.less_equal(work.counts_N, TOP, out=work.hits_N)
+    np.logical_and(work.hits_N, work.counts_N, out=work.hits_N)  # none where it is not a number
     np.logical_and(work.hits_N, work.kept_N, out=work.hits_N)
     return correct, float(np.count_nonzero(work.hits_N))
 

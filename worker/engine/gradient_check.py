@@ -57,7 +57,7 @@ def check_gradients(
     """
     plan = Plan(graph, rows, np.float64, input_gradient=True, operations=operations, losses=losses)
     fill_rows(plan, rows, seed)
-    _fill_parameters(plan, seed)
+    plan.parameters[...] = random_parameters(plan.graph, seed)
     key = Key(seed, CHECK)
     loss = plan.value_and_grad(rows, key)[1]
     smallest = _SMALLEST_SCALE * _larger(1.0, abs(loss))
@@ -115,12 +115,12 @@ def _answers(key: Key, target: Target, rows: int) -> Array:
     return uniform(key, count).reshape(rows, -1)
 
 
-def _fill_parameters(plan: Plan, seed: int) -> None:
-    """Random parameters, none of them zero."""
-    weights = Key(seed, CHECK, step=1, layer=2)
-    plan.parameters[...] = initial_parameters(plan.graph, seed)
-    trained = plan.parameters[: plan.graph.parameter_count]
-    trained += 0.1 * normal(weights, trained.size)
+def random_parameters(graph: Graph, seed: int) -> Array:
+    """A flat vector of float64 whose parameters are random, none of them zero."""
+    vector = initial_parameters(graph, seed).astype(np.float64)
+    trained = vector[: graph.parameter_count]
+    trained += 0.1 * normal(Key(seed, CHECK, step=1, layer=2), trained.size)
+    return vector
 
 
 @dataclass(frozen=True, slots=True)

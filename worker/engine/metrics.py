@@ -158,6 +158,10 @@ _SUMMARIES: dict[type[Loss], Callable[[Mapping[str, float]], dict[str, float]]] 
 }
 
 
+# A variance this small beside the mean square it is a difference of is all rounding.
+_ROUNDING = 1e-12
+
+
 def _r2(sums: Mapping[str, float], measures: Statistics) -> dict[str, float]:
     """The share of the variance that is explained, its mean over the outputs that vary."""
     outputs, rows = len(measures) // 3, sums["divisor"]
@@ -168,8 +172,8 @@ def _r2(sums: Mapping[str, float], measures: Statistics) -> dict[str, float]:
     ]
     explained = [
         1 - _ratio(error, rows) / spread
-        for error, spread in zip(errors, spreads, strict=True)
-        if spread > 0
+        for error, spread, square in zip(errors, spreads, squares, strict=True)
+        if spread > _ROUNDING * _ratio(square, rows)
     ]
     return {"r2": _ratio(math.fsum(explained), len(explained))}
 

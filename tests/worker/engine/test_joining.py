@@ -63,3 +63,14 @@ def test_a_plan_holds_a_batch_while_it_stays_near_the_caches(batch: int, rows: i
 
 def test_a_plan_holds_a_shard_however_large() -> None:
     assert together(graph(), 10**9, 10**6) == 10**6
+
+
+def test_shards_that_begin_within_the_width_of_a_kernel_are_never_joined() -> None:
+    assert not come_to_the_same(plan(), (Shard(32, 0), Shard(32, 1, ((0, 1),))))
+
+
+def test_the_answer_does_not_depend_on_the_parameters_and_leaves_them_alone() -> None:
+    random, zeros = plan(), plan()
+    zeros.parameters[...] = 0
+    assert come_to_the_same(random, SHARDS) == come_to_the_same(zeros, SHARDS)
+    assert not zeros.parameters.any()

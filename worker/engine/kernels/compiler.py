@@ -40,7 +40,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
 def _sources_sha256() -> str:
     digest = hashlib.sha256()
-    for source in sorted(_SOURCES.glob("*.py")):
+    for source in sorted(_SOURCES.parent.rglob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 

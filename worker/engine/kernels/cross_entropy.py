@@ -66,7 +66,7 @@ def _pass(
             divisor += weight
             kept += 1
             found += first == 0 and z[label] == top
-            near += at_least <= TOP
+            near += 0 < at_least <= TOP
     return divisor, kept, found, near
 
 

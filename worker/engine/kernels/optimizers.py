@@ -178,7 +178,7 @@ def _lion(
     for i in range(gradient.size):
         difference = gradient[i] * scale - momentum[i]
         direction = momentum[i] + rest1 * difference
-        step = rate if direction > 0 else -rate if direction < 0 else 0 * rate
+        step = rate if direction > 0 else -rate if direction < 0 else rate - rate
         new_momentum[i] = momentum[i] + rest2 * difference
         new_parameters[i] = shrunk * parameters[i] - step
 
