@@ -172,6 +172,8 @@ class Coordinator:
     def _answered(self, worker: int, number: int) -> list[Command]:
         if number != self._round or worker not in self._pending:
             return []
+        if isinstance(self._work, Locate):
+            return self._located(worker, number, "The worker that was asked where says nothing.")
         self._pending.discard(worker)
         return [] if self._pending else [*self._completed(), *self._next_round()]
 
