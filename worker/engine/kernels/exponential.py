@@ -11,26 +11,26 @@ from numba.extending import overload
 Number = Any
 
 # Adding 1.5 × 2^mantissa rounds to a whole number, which then stands in the low bits.
-_ROUND_SINGLE = np.float32(1.5 * 2**23)
-_ROUND_DOUBLE = 1.5 * 2**52
-_LOG2_E = 1.4426950408889634
+ROUND_SINGLE = np.float32(1.5 * 2**23)
+ROUND_DOUBLE = 1.5 * 2**52
+LOG2_E = 1.4426950408889634
 # ln 2 in two parts, the first short enough that its product with a whole number is exact.
-_LN2_HIGH_SINGLE = np.float32(0.693145751953125)
-_LN2_LOW_SINGLE = np.float32(1.428606765330187e-06)
-_LN2_HIGH_DOUBLE = 0.69314718036912382
-_LN2_LOW_DOUBLE = 1.9082149292705877e-10
-_FURTHEST = 80.0
+LN2_HIGH_SINGLE = np.float32(0.693145751953125)
+LN2_LOW_SINGLE = np.float32(1.428606765330187e-06)
+LN2_HIGH_DOUBLE = 0.69314718036912382
+LN2_LOW_DOUBLE = 1.9082149292705877e-10
+FURTHEST = 80.0
 
 
 def _single(x: Number) -> Number:
     """Of x = n ln 2 + r the Taylor series in r, times 2ⁿ."""
-    low, high = np.float32(-_FURTHEST), np.float32(_FURTHEST)
+    low, high = np.float32(-FURTHEST), np.float32(FURTHEST)
     # Comparisons with NaN are false, so it is kept.
     x = low if x < low else x
     x = high if x > high else x
-    rounded = x * np.float32(_LOG2_E) + _ROUND_SINGLE
-    n = rounded - _ROUND_SINGLE
-    r = x - n * _LN2_HIGH_SINGLE - n * _LN2_LOW_SINGLE
+    rounded = x * np.float32(LOG2_E) + ROUND_SINGLE
+    n = rounded - ROUND_SINGLE
+    r = x - n * LN2_HIGH_SINGLE - n * LN2_LOW_SINGLE
     p = r * np.float32(1 / 720) + np.float32(1 / 120)
     p = p * r + np.float32(1 / 24)
     p = p * r + np.float32(1 / 6)
@@ -42,11 +42,11 @@ def _single(x: Number) -> Number:
 
 
 def _double(x: Number) -> Number:
-    x = -_FURTHEST if x < -_FURTHEST else x
-    x = _FURTHEST if x > _FURTHEST else x
-    rounded = x * _LOG2_E + _ROUND_DOUBLE
-    n = rounded - _ROUND_DOUBLE
-    r = x - n * _LN2_HIGH_DOUBLE - n * _LN2_LOW_DOUBLE
+    x = -FURTHEST if x < -FURTHEST else x
+    x = FURTHEST if x > FURTHEST else x
+    rounded = x * LOG2_E + ROUND_DOUBLE
+    n = rounded - ROUND_DOUBLE
+    r = x - n * LN2_HIGH_DOUBLE - n * LN2_LOW_DOUBLE
     p = r * (1 / 6227020800) + 1 / 479001600
     p = p * r + 1 / 39916800
     p = p * r + 1 / 3628800

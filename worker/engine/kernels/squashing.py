@@ -3,34 +3,29 @@
 To the same bits on every CPU, exact to a rounding or two of float32 or float64, NaN where x is.
 """
 
-from typing import Any
-
 import numpy as np
 
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.kernels.compiler import kernel
-
-# Any: a NumPy scalar of float32 or float64, by which Numba compiles the function.
-Number = Any
-
-# Adding 1.5 × 2^mantissa rounds to a whole number, which then stands in the low bits.
-_ROUND_SINGLE = np.float32(1.5 * 2**23)
-_ROUND_DOUBLE = 1.5 * 2**52
-_LOG2_E = 1.4426950408889634
-# ln 2 in two parts, the first short enough that its product with a whole number is exact.
-_LN2_HIGH_SINGLE = np.float32(0.693145751953125)
-_LN2_LOW_SINGLE = np.float32(1.428606765330187e-06)
-_LN2_HIGH_DOUBLE = 0.69314718036912382
-_LN2_LOW_DOUBLE = 1.9082149292705877e-10
-_FURTHEST = 80.0
+from gradloom.worker.engine.kernels.exponential import (
+    FURTHEST,
+    LN2_HIGH_DOUBLE,
+    LN2_HIGH_SINGLE,
+    LN2_LOW_DOUBLE,
+    LN2_LOW_SINGLE,
+    LOG2_E,
+    ROUND_DOUBLE,
+    ROUND_SINGLE,
+    Number,
+)
 
 
 @kernel
 def _expm1_single(x: Number) -> Number:
     """exp(x) - 1 for |x| ≤ 80: of x = n ln 2 + r the Taylor series in r, times 2ⁿ."""
-    rounded = x * np.float32(_LOG2_E) + _ROUND_SINGLE
-    n = rounded - _ROUND_SINGLE
-    r = x - n * _LN2_HIGH_SINGLE - n * _LN2_LOW_SINGLE
+    rounded = x * np.float32(LOG2_E) + ROUND_SINGLE
+    n = rounded - ROUND_SINGLE
+    r = x - n * LN2_HIGH_SINGLE - n * LN2_LOW_SINGLE
     p = r * np.float32(1 / 5040) + np.float32(1 / 720)
     p = p * r + np.float32(1 / 120)
     p = p * r + np.float32(1 / 24)
@@ -44,9 +39,9 @@ def _expm1_single(x: Number) -> Number:
 
 @kernel
 def _expm1_double(x: Number) -> Number:
-    rounded = x * _LOG2_E + _ROUND_DOUBLE
-    n = rounded - _ROUND_DOUBLE
-    r = x - n * _LN2_HIGH_DOUBLE - n * _LN2_LOW_DOUBLE
+    rounded = x * LOG2_E + ROUND_DOUBLE
+    n = rounded - ROUND_DOUBLE
+    r = x - n * LN2_HIGH_DOUBLE - n * LN2_LOW_DOUBLE
     p = r * (1 / 6227020800) + 1 / 479001600
     p = p * r + 1 / 39916800
     p = p * r + 1 / 3628800
@@ -67,7 +62,7 @@ def _expm1_double(x: Number) -> Number:
 @kernel
 def _expm1(x: Number) -> Number:
     """exp(x) - 1, where |x| > 80 as if it were 80."""
-    low, high = type(x)(-_FURTHEST), type(x)(_FURTHEST)
+    low, high = type(x)(-FURTHEST), type(x)(FURTHEST)
     # Comparisons with NaN are false, so it is kept.
     x = low if x < low else x
     x = high if x > high else x
