@@ -27,7 +27,7 @@ _PATIENCE = 30.0
 
 
 class Weaver:
-    """One member. Steps go on from each other as in training, without the gradients' computation."""
+    """One member. Its steps are those of training without the passes of a model."""
 
     def __init__(self, host: str) -> None:
         self._listener = Listener(host)

@@ -20,6 +20,9 @@ from gradloom.worker.messages import Formation, Member
 R = TypeVar("R")
 KEY = b"k" * 32
 
+# All that a test has entered; closed when it ends.
+ENTERED: list[Loom] = []
+
 
 def leaf(shard: int, size: int, step: int = 0) -> Vector:
     """Numbers of very different sizes, so that the order of additions shows."""
@@ -83,10 +86,12 @@ def enter(
         for member, listener, old in zip(formation.members, listeners, befores, strict=True)
     ]
     results = together(tasks)
+    entered = [result for result in results if isinstance(result, Loom)]
+    ENTERED.extend(entered)
     for result in results:
         if isinstance(result, Exception):
             raise result
-    return results  # type: ignore[return-value]
+    return entered
 
 
 def fill(exchange: Exchange, member: Member, layout: Layout, step: int = 0) -> None:
