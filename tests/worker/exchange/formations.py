@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +27,11 @@ ENTERED: list[Loom] = []
 
 def leaf(shard: int, size: int, step: int = 0) -> Vector:
     """Numbers of very different sizes, so that the order of additions shows."""
+    return _leaf(shard, size, step).copy()
+
+
+@cache
+def _leaf(shard: int, size: int, step: int) -> Vector:
     random = np.random.Generator(np.random.Philox(1000 * step + shard))
     return (random.normal(size=size) * 10.0 ** random.integers(-6, 6, size)).astype(np.float32)
 

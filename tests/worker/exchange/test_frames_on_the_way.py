@@ -12,7 +12,7 @@ from tests.worker.exchange.formations import enter, expected, formation, step, t
 from tests.worker.exchange.proxy import Proxy, Spoil
 
 # Some pieces for each slice.
-LAYOUT = Layout(40 * 8192 + 5, 2, 5)
+LAYOUT = Layout(20 * 8192 + 5, 2, 5)
 
 
 def flip_in_the_body(frame: bytes) -> list[bytes]:
