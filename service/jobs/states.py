@@ -57,6 +57,14 @@ class Reason(StrEnum):
     ENGINE_CHANGED = "ENGINE_CHANGED"
     STEP_SKIPPED = "STEP_SKIPPED"
     ROLLED_BACK = "ROLLED_BACK"
+    WORKER_FROZEN = "WORKER_FROZEN"
+    NODE_LOST = "NODE_LOST"
+    NODE_SUSPECT = "NODE_SUSPECT"
+    NETWORK_CUT = "NETWORK_CUT"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    SHM_TOO_SMALL = "SHM_TOO_SMALL"
+    BITS_DIFFER = "BITS_DIFFER"
+    WORKERS_CHANGED = "WORKERS_CHANGED"
 
 
 # A job that stops can only move to a more severe state: pausing < cancelling < failed.
