@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from gradloom.worker.assembly import asked_of, data_sha256, joins_inputs
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
+from gradloom.worker.engine.arrays import side_by_side
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.profile import profile_of
 from gradloom.worker.engine.selftest import self_test
@@ -110,17 +113,24 @@ class Server:
     def _obey(self, order: Order) -> Answer:
         if self._replica is None:
             raise RuntimeError("an order came before the task")
-        place = self._entered(self._replica, order)
-        self._replica.state.stand_at(order.step)
-        self._replica.heed(order.measured)
-        facts, body = self._done(self._replica, place.steps, order)
+        facts, body = self._done(self._replica, order)
         facts |= {"step": self._replica.state.step, "seconds": self._replica.seconds.take()}
         return Answer(AnswerKind.DONE, order.round, facts, body)
+
+    def _stand(self, replica: Replica, order: Order) -> None:
+        """Stands at the order's step, for work that no other member takes part in."""
+        if order.state is not None or not replica.stands:
+            memory = side_by_side(replica.layout.vectors, replica.layout.size, np.float32)
+            replica.keep(memory, order.state or self._beginning, order.step)
+        replica.state.stand_at(order.step)
+        replica.heed(order.measured)
 
     def _entered(self, replica: Replica, order: Order) -> _Place:
         """The place in the order's formation, which is entered where it is another one."""
         if self._place is None or self._place.formation.number != order.formation.number:
             self._place = self._enter(replica, order, self._place)
+        replica.state.stand_at(order.step)
+        replica.heed(order.measured)
         return self._place
 
     def _enter(self, replica: Replica, order: Order, before: _Place | None) -> _Place:
@@ -144,13 +154,12 @@ class Server:
         steps = Lockstep(replica, exchange, (mine.first, mine.last), tuple(cell))
         return _Place(formation, exchange, steps)
 
-    def _done(
-        self, replica: Replica, steps: Lockstep, order: Order
-    ) -> tuple[dict[str, object], bytes]:
+    def _done(self, replica: Replica, order: Order) -> tuple[dict[str, object], bytes]:
         """Facts and bytes that come of the order's work."""
+        if isinstance(order.work, Train):
+            return self._train(self._entered(replica, order).steps, order.work.steps), b""
+        self._stand(replica, order)
         match order.work:
-            case Train(count):
-                return self._train(steps, count), b""
             case Evaluate():
                 return _evaluate(replica, order.work)
             case Snapshot():
