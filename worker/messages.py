@@ -114,12 +114,14 @@ class Formation:
 class Order:
     """Stand at a step in a formation, then do a piece of work and answer under the round's number.
 
+    worker is the number of the one it goes to.
     state is a snapshot for the leader of a cell where no member holds the job's state; without
     one it begins as the task says. measured are the newest validation losses with their steps.
     fence are processes on this node that must have ended before the formation is entered: they
     might still write to memory that is shared.
     """
 
+    worker: int
     round: int
     step: int
     formation: Formation

@@ -1,5 +1,6 @@
 """What the members of a formation do together: wait for each other, add up, share the state."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -32,6 +33,15 @@ class Broken(Exception):
 
 class NoRoom(Exception):
     """Shared memory is too small; the sentence says how much is needed and which knob helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Elements of the flat vector, how many such vectors the state takes, and virtual shards."""
+
+    size: int
+    vectors: int
+    shards: int
 
 
 class Exchange(Protocol):
