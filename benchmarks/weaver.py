@@ -22,7 +22,7 @@ _RULE = Adam(learning_rate=1e-3)
 # Parameters, and two moments of them.
 _SIDE = 3
 # Elements at a time, as in worker/state.py.
-_WORK = 32768
+_WORK = 65536
 _PATIENCE = 30.0
 
 

@@ -3,15 +3,19 @@
 import os
 import platform
 import traceback
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from gradloom.worker.assembly import asked_of, data_sha256, joins_inputs
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
+from gradloom.worker.engine.arrays import side_by_side
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.profile import profile_of
 from gradloom.worker.engine.selftest import self_test
@@ -35,7 +39,7 @@ from gradloom.worker.messages import (
     encode,
 )
 from gradloom.worker.replica import Replica
-from gradloom.worker.state import Vector
+from gradloom.worker.state import Vector, newest_standings
 
 
 class DataChanged(Exception):
@@ -67,6 +71,7 @@ class Server:
     def __init__(self, host: str = "127.0.0.1") -> None:
         """host is the address at which the other workers of a job reach this one."""
         self._listener = Listener(host)
+        weakref.finalize(self, self._listener.close)
         self._replica: Replica | None = None
         self._beginning: bytes | None = None
         self._place: _Place | None = None
@@ -110,17 +115,24 @@ class Server:
     def _obey(self, order: Order) -> Answer:
         if self._replica is None:
             raise RuntimeError("an order came before the task")
-        place = self._entered(self._replica, order)
-        self._replica.state.stand_at(order.step)
-        self._replica.heed(order.measured)
-        facts, body = self._done(self._replica, place.steps, order)
+        facts, body = self._done(self._replica, order)
         facts |= {"step": self._replica.state.step, "seconds": self._replica.seconds.take()}
         return Answer(AnswerKind.DONE, order.round, facts, body)
+
+    def _stand(self, replica: Replica, order: Order) -> None:
+        """Stands at the order's step, for work that no other member takes part in."""
+        if order.state is not None or not replica.stands:
+            memory = side_by_side(replica.layout.vectors, replica.layout.size, np.float32)
+            replica.keep(memory, order.state or self._beginning, order.step)
+        replica.state.stand_at(order.step)
+        replica.heed(order.measured)
 
     def _entered(self, replica: Replica, order: Order) -> _Place:
         """The place in the order's formation, which is entered where it is another one."""
         if self._place is None or self._place.formation.number != order.formation.number:
             self._place = self._enter(replica, order, self._place)
+        replica.state.stand_at(order.step)
+        replica.heed(order.measured)
         return self._place
 
     def _enter(self, replica: Replica, order: Order, before: _Place | None) -> _Place:
@@ -140,17 +152,16 @@ class Server:
         mine = next(each for each in formation.members if each.worker == number)
         cell = [i for i, each in enumerate(formation.members) if each.cell == mine.cell]
         notes = exchange.agree(replica.state.standings().encode())
-        replica.state.adopt(notes[cell[0]].decode())
+        replica.state.adopt(newest_standings(notes[place].decode() for place in cell))
         steps = Lockstep(replica, exchange, (mine.first, mine.last), tuple(cell))
         return _Place(formation, exchange, steps)
 
-    def _done(
-        self, replica: Replica, steps: Lockstep, order: Order
-    ) -> tuple[dict[str, object], bytes]:
+    def _done(self, replica: Replica, order: Order) -> tuple[dict[str, object], bytes]:
         """Facts and bytes that come of the order's work."""
+        if isinstance(order.work, Train):
+            return self._train(self._entered(replica, order).steps, order.work.steps), b""
+        self._stand(replica, order)
         match order.work:
-            case Train(count):
-                return self._train(steps, count), b""
             case Evaluate():
                 return _evaluate(replica, order.work)
             case Snapshot():
