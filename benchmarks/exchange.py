@@ -15,11 +15,10 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from rich.console import Console
 
@@ -111,7 +110,8 @@ class Ours:
 
     def agree_seconds(self, count: int) -> float:
         """The median of so many agreements."""
-        return median(self._team.all("agree", count=count)[0]["seconds"])
+        seconds: list[float] = self._team.all("agree", count=count)[0]["seconds"]
+        return median(seconds)
 
     def leave(self) -> None:
         """Leaves the formation."""
@@ -174,14 +174,17 @@ def _measured(
     if theirs:
         theirs.prepare(size)
     steps = _steps(ours.run(3), extent)
-    answers, others, copies, agreements = [], [], [], []
+    answers: list[list[Answer]] = []
+    others: list[Answer] = []
+    copies: list[float] = []
+    agreements: list[float] = []
     moved = 4 * size * (place.workers + _STATE)
     for number in range(extent.rounds):
-        turns = [lambda: answers.append(ours.run(steps))]
-        if theirs:
-            turns.append(lambda: others.append(theirs.run(steps)))
-        for turn in turns if number % 2 else reversed(turns):
-            turn()
+        if theirs and number % 2:
+            others.append(theirs.run(steps))
+        answers.append(ours.run(steps))
+        if theirs and not number % 2:
+            others.append(theirs.run(steps))
         if len(set(place.cells)) == 1:
             copies += ours.copy_seconds(moved // 2, 4)
         agreements.append(ours.agree_seconds(50))
@@ -251,17 +254,13 @@ def main() -> None:
     options, console = _options(), Console()
     extent = QUICK if options.quick else FULL
     if options.rounds:
-        extent = Extent(**{**_fields(extent), "rounds": options.rounds})
+        extent = replace(extent, rounds=options.rounds)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     settings = Settings(machine(), PROFILE_DEFAULT, now, "")
     found = tuple(rows(extent, find_torch(os.environ), settings, Console(stderr=True)))
     show(found, console)
     text = json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False)
     options.output.write_text(text + "\n")
-
-
-def _fields(extent: Extent) -> dict[str, Any]:
-    return asdict(extent)
 
 
 if __name__ == "__main__":

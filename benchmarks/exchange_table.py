@@ -27,7 +27,8 @@ def sentences(rows: Sequence[Row]) -> Iterator[str]:
         yield "PyTorch was not there: set TORCH_PYTHON or make .venv-torch (see README.md)."
     for row in rows:
         if row.ratio is not None and abs(row.megabytes - 2.1) < 0.01:
-            yield f"{row.place}, 2.1 MB: {row.ratio:.1f} × as fast as Gloo (best {row.ratio_best:.1f})"
+            best = _number(row.ratio_best)
+            yield f"{row.place}, 2.1 MB: {row.ratio:.1f} × as fast as Gloo (best steps: {best})"
         if row.share_of_limit is not None and row.megabytes > 39:
             yield f"{row.place}, 40 MB: {row.share_of_limit:.0%} of what copying allows"
 
