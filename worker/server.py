@@ -39,7 +39,7 @@ from gradloom.worker.messages import (
     encode,
 )
 from gradloom.worker.replica import Replica
-from gradloom.worker.state import Vector
+from gradloom.worker.state import Vector, newest_standings
 
 
 class DataChanged(Exception):
@@ -140,22 +140,19 @@ class Server:
         formation, number = order.formation, order.worker
         if before:
             before.exchange.close()
-        standing = _standings_at(replica, order.step)
         exchange = join(
             formation, number, self._listener, replica.layout, before and before.exchange
         )
         if exchange.is_fresh:
             replica.keep(exchange.state, order.state or self._beginning, order.step)
-            standing = replica.state.standings()
         else:
             replica.share(exchange.state)
         self._beginning = None
         replica.write_to(exchange.registers)
         mine = next(each for each in formation.members if each.worker == number)
         cell = [i for i, each in enumerate(formation.members) if each.cell == mine.cell]
-        notes = exchange.agree(standing.encode())
-        # Those who have stood in this memory before, or one has filled it, stand all alike.
-        replica.state.adopt(next(notes[i] for i in cell if notes[i]).decode())
+        notes = exchange.agree(replica.state.standings().encode())
+        replica.state.adopt(newest_standings(notes[place].decode() for place in cell))
         steps = Lockstep(replica, exchange, (mine.first, mine.last), tuple(cell))
         return _Place(formation, exchange, steps)
 
@@ -195,14 +192,6 @@ class Server:
         }
         number = message.round if isinstance(message, Order) else 0
         return Answer(AnswerKind.BROKEN, number, facts)
-
-
-def _standings_at(replica: Replica, step: int) -> str:
-    """Where it stands once it stands at the step, as it tells others; empty where it does not."""
-    if not replica.stands:
-        return ""
-    replica.state.stand_at(step)
-    return replica.state.standings()
 
 
 @cache
