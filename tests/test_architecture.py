@@ -121,11 +121,19 @@ CONFINED: dict[str, tuple[str, ...]] = {
 # Modules that decide: an event comes in, commands go out. Nothing else is at hand there.
 PURE = (
     "gradloom.service.jobs.states",
+    "gradloom.service.training.breaches",
     "gradloom.service.training.coordinator",
+    "gradloom.service.training.course",
+    "gradloom.service.training.crew",
+    "gradloom.service.training.deadlines",
     "gradloom.service.training.diagnoses",
     "gradloom.service.training.events",
+    "gradloom.service.training.pace",
     "gradloom.service.training.policies",
+    "gradloom.service.training.round",
     "gradloom.service.training.scheduler",
+    "gradloom.service.training.shares",
+    "gradloom.service.training.watch",
 )
 PURE_STANDARD_LIBRARY = {"collections", "dataclasses", "enum", "typing"}
 
