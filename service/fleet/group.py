@@ -10,7 +10,7 @@ from gradloom.worker.messages import Answer, Order, Task
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker has loaded its task. facts: node, pid, profile, selftest_sha256."""
+    """A worker has loaded its task; its answer's facts say where and what it is."""
 
     worker: int
     answer: Answer
@@ -18,7 +18,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A worker did its part of a round; encoded is the answer as it came, to be passed on."""
+    """A worker answered an order and lives on; encoded is the answer as it came."""
 
     worker: int
     answer: Answer
@@ -27,18 +27,28 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A worker will answer no more: it died, could not start or raised an error."""
+    """A worker will answer no more: it died, could not start or raised an error.
+
+    log are the last lines that it wrote, where they can be read; node is the host it was on, as
+    its READY named it, empty where it never was ready.
+    """
 
     worker: int
     reason: Reason
     message: str
+    log: tuple[str, ...] = ()
+    node: str = ""
 
 
 WorkerEvent = Ready | Answered | Gone
 
 
 class WorkerGroup(Protocol):
-    """The workers of one job. Used by one thread."""
+    """The workers of one job. Used by one thread, which never waits longer than it asked to.
+
+    A group has as many workers as were started and not stopped: it grows by start, and gives room
+    back by stop.
+    """
 
     def start(self, worker: int, task: Task, state: bytes | None) -> None:
         """Begins to start a worker from a state, or from the seed; Ready or Gone follows."""
@@ -46,14 +56,17 @@ class WorkerGroup(Protocol):
     def order(self, worker: int, order: Order) -> None:
         """Gives a worker an order; Answered or Gone follows. One that is gone gets nothing."""
 
-    def stop(self, worker: int) -> None:
-        """Makes sure that a worker is gone; no event follows."""
+    def stop(self, worker: int) -> bool:
+        """Ends a worker and awaits its end; no event follows. Whether it is known to have ended.
+
+        It is not where its node cannot be asked, or the kernel cannot end it, within seconds.
+        """
 
     def poll(self, timeout: float) -> tuple[WorkerEvent, ...]:
         """What happened, waiting up to timeout seconds for the first of it."""
 
     def close(self) -> None:
-        """Stops all workers and gives back what was held for them."""
+        """Lets go of all workers: those that did well may serve other jobs, others are ended."""
 
 
 class Fleet(Protocol):
@@ -61,14 +74,18 @@ class Fleet(Protocol):
 
     @property
     def cpus(self) -> int:
-        """CPUs that may be given to workers."""
+        """CPUs that may be given to workers; they change as nodes come and go."""
 
     @property
     def may_share(self) -> bool:
         """Whether more workers than CPUs may share them."""
 
+    @property
+    def trouble(self) -> str:
+        """Why no worker can be started at present, as a sentence; empty where all is well."""
+
     def group(self, name: str, workers: int, log_folder: Path, profile: str) -> WorkerGroup:
-        """Room for the workers of one job; their output goes to log_folder.
+        """A group for a job that means to begin with so many workers; output goes to log_folder.
 
         The profile is that of the arithmetic they are started with.
         """
@@ -82,10 +99,14 @@ def event_of(worker: int, answer: Answer, encoded: bytes) -> WorkerEvent:
     match answer.kind:
         case "ready":
             return Ready(worker, answer)
-        case "done":
-            return Answered(worker, answer, encoded)
-        case _:
+        case "error" if answer.facts.get("reason") not in _LIVES_ON:
             return Gone(worker, _reason(answer), str(answer.facts.get("message", "")))
+        case _:
+            return Answered(worker, answer, encoded)
+
+
+# Errors after which a worker is as good as before: the coordinator has it go on in another way.
+_LIVES_ON = frozenset({"SHM_TOO_SMALL"})
 
 
 def _reason(answer: Answer) -> Reason:
