@@ -121,7 +121,7 @@ def _open_fleet(config: ServerConfig) -> Fleet:
         return LocalFleet(pool, cpus)
     prepare(os.environ, None if config.address else config.data_dir / "ray_token")
     # Ray reads its environment when it is imported, so not before prepare.
-    from gradloom.service.fleet.ray_group import RayFleet
+    from gradloom.service.fleet.ray_fleet import RayFleet
 
     return RayFleet(config.address, config.cpus, warm=config.warm_workers, profile=config.profile)
 
