@@ -3,6 +3,7 @@
 import os
 import platform
 import traceback
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -70,6 +71,7 @@ class Server:
     def __init__(self, host: str = "127.0.0.1") -> None:
         """host is the address at which the other workers of a job reach this one."""
         self._listener = Listener(host)
+        weakref.finalize(self, self._listener.close)
         self._replica: Replica | None = None
         self._beginning: bytes | None = None
         self._place: _Place | None = None

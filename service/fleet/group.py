@@ -10,10 +10,14 @@ from gradloom.worker.messages import Answer, Order, Task
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker has loaded its task; its answer's facts say where and what it is."""
+    """A worker has loaded its task; its answer's facts say where and what it is.
+
+    warm: it was there before it was asked for.
+    """
 
     worker: int
     answer: Answer
+    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
