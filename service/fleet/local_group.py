@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradloom.service.fleet.ending import last_lines, reason_of, sentence_of
-from gradloom.service.fleet.group import Gone, WorkerEvent, event_of
+from gradloom.service.fleet.group import Gone, Ready, WorkerEvent, event_of
 from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.fleet.worker_process import WorkerProcess
 from gradloom.service.jobs.states import Reason
@@ -133,8 +133,13 @@ class LocalGroup:
         except BadAnswer as error:
             return self._given_up(Gone(worker, Reason.WORKER_ERROR, str(error)))
         lent.is_ready |= answer.kind == AnswerKind.READY
-        event = event_of(worker, answer, encoded)
-        return self._given_up(event) if isinstance(event, Gone) else event
+        match event_of(worker, answer, encoded):
+            case Gone() as gone:
+                return self._given_up(gone)
+            case Ready() as ready:
+                return replace(ready, warm=lent.process.is_warm)
+            case event:
+                return event
 
     def _given_up(self, gone: Gone) -> Gone:
         """The worker ends; what is told of it has the end of its log."""

@@ -123,7 +123,7 @@ class ProcessPool:
                 worker = self._idle.popleft().worker
                 with suppress(OSError):  # its folder may be gone, or on another disk
                     if not worker.has_ended:
-                        worker.log = worker.log.replace(log)
+                        worker.log, worker.is_warm = worker.log.replace(log), True
                         return worker
                 worker.end()
         return None

@@ -96,9 +96,10 @@ class RayGroup:
             return self._gone(worker, error)
         except BadAnswer as error:
             return self._given_up(Gone(worker, Reason.WORKER_ERROR, str(error)))
+        lent = self._workers[worker]
         match event_of(worker, answer, encoded):
             case Ready(answer=answer):
-                return Ready(worker, self._placed(worker, answer))
+                return Ready(worker, self._placed(worker, answer), lent.worker.is_warm)
             case Gone() as gone:
                 return self._given_up(gone)
             case event:
@@ -108,7 +109,7 @@ class RayGroup:
         """What a worker says of itself, with the name of its node that no other has."""
         lent = self._workers[worker]
         lent.is_ready = True
-        if place := lent.worker.placed:
+        if place := lent.worker.place():
             lent.node = self._cluster.name_of(place.node)
             self._cluster.expect(place.node)
         return replace(answer, facts={**answer.facts, "node": lent.node})
@@ -118,14 +119,14 @@ class RayGroup:
         lent = self._forgotten(gone.worker)
         if lent is None:
             return gone
-        place = lent.worker.placed
+        place = lent.worker.place()
         log = last_lines(self._cluster.tail(place)) if place else ()
         lent.worker.end(self._cluster)
         return replace(gone, log=log, node=lent.node)
 
     def _gone(self, worker: int, error: Exception) -> Gone:
         lent = self._workers[worker]
-        place = lent.worker.placed
+        place = lent.worker.place()
         lives = place is None or self._cluster.lives(place.node)
         reason, message = told_by(
             error, worker, lent.node, node_lives=lives, was_ready=lent.is_ready
@@ -136,7 +137,7 @@ class RayGroup:
         """Workers for which Ray found no place, though they were asked for long ago."""
         now = time.monotonic()
         overdue = (w for w, lent in self._workers.items() if lent.deadline <= now)
-        return [w for w in overdue if self._workers[w].worker.placed is None]
+        return [w for w in overdue if self._workers[w].worker.place() is None]
 
     def _unplaced(self, worker: int) -> Gone:
         message = f"worker {worker} found no place: {self._cluster.capacity}"

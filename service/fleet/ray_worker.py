@@ -1,6 +1,7 @@
 """One worker as an actor: asked for, spoken to, watched, ended; and what its end means."""
 
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,8 @@ _ACTOR: Any = Actor
 Reference = ray.ObjectRef[bytes]
 
 _GET_SECONDS = 10.0
-_PLACE_SECONDS = 1.0
+# One that has said anything at all has said where it is before.
+_PLACE_SECONDS = 0.2
 _LINE_LENGTH = 300
 
 
@@ -43,39 +45,39 @@ class Terms:
     host: str | None
 
 
-@dataclass(frozen=True, slots=True)
 class RayWorker:
-    """An actor; watch is a call that comes back only by its end, place one that tells where it is.
+    """An actor; watch is a call that comes back only by its end, telling one that says where it is.
 
-    profile is that of the arithmetic it was started with.
+    profile is that of the arithmetic it was started with; is_warm: it was there before it was asked
+    for.
     """
 
-    handle: _Handle
-    profile: str
-    watch: Reference
-    place: Any
+    def __init__(self, handle: _Handle, profile: str, telling: Any, *, is_warm: bool) -> None:
+        self.profile = profile
+        self.is_warm = is_warm
+        self.watch: Reference = handle.watch.remote()
+        self._handle = handle
+        self._telling = telling
+        self._place: Place | None = None
 
-    @property
-    def placed(self) -> Place | None:
+    def place(self, patience: float = 0.0) -> Place | None:
         """Where it is, once it has been started and has told so."""
-        if not ray.wait([self.place], timeout=0)[0]:
-            return None
-        try:
-            return Place(*ray.get(self.place, timeout=_PLACE_SECONDS))
-        except RayError:
-            return None
+        if self._place is None and ray.wait([self._telling], timeout=patience)[0]:
+            with suppress(RayError):
+                self._place = Place(*ray.get(self._telling, timeout=_GET_SECONDS))
+        return self._place
 
     def send(self, message: object) -> Reference:
         """Sends a message; what comes of it is the answer, or an error of Ray's."""
-        reference: Reference = self.handle.answer.remote(
+        reference: Reference = self._handle.answer.remote(
             pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
         )
         return reference
 
     def end(self, cluster: Cluster) -> bool:
         """Ends it and waits for its end; whether it is known to have ended."""
-        place = self.placed
-        ray.kill(self.handle, no_restart=True)
+        place = self.place(_PLACE_SECONDS)
+        ray.kill(self._handle, no_restart=True)
         # It takes no message when it is frozen, and Ray waits seconds until it does more.
         return place is None or cluster.end(place)
 
@@ -88,9 +90,8 @@ def ask_for(profile: str, terms: Terms, *, is_warm: bool) -> RayWorker:
         scheduling_strategy="SPREAD",
         runtime_env={"env_vars": dict(PROFILES[profile])},
     ).remote(terms.host)
-    watch = handle.watch.remote()
-    place = handle.warm.remote() if is_warm else handle.place.remote()
-    return RayWorker(handle, profile, watch, place)
+    telling = handle.warm.remote() if is_warm else handle.place.remote()
+    return RayWorker(handle, profile, telling, is_warm=is_warm)
 
 
 def arrived(references: list[Reference], timeout: float) -> list[Reference]:

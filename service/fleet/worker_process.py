@@ -24,14 +24,16 @@ _END_SECONDS = 5.0
 class WorkerProcess:
     """A process that answers messages at the other end of the channel, and writes to a log.
 
-    descriptor is the kernel's handle of it: readable once it has ended. kills is how often memory
-    ran out before, so that it is known whether that was what ended it.
+    descriptor is the kernel's handle of it: readable once it has ended. is_warm: it was there
+    before it was asked for. kills is how often memory ran out before, so that it is known whether
+    that was what ended it.
     """
 
     process: subprocess.Popen[bytes]
     descriptor: int
     channel: Channel
     log: Path
+    is_warm: bool = False
     kills: Mapping[Path, int] = field(default_factory=dict)
 
     @property
