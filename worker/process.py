@@ -10,6 +10,7 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
+from gradloom.worker.rehearsal import rehearse
 from gradloom.worker.server import selftest_sha256
 from gradloom.worker.shell import Shell
 
@@ -37,9 +38,11 @@ def main() -> None:
     """Serves the socket whose number is the only argument."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    selftest_sha256()  # while nobody waits for it: a spare worker has its kernels loaded
+    connection = Connection(int(sys.argv[1]))
+    selftest_sha256()
+    rehearse(lambda: connection.poll(0))
     try:
-        serve(Connection(int(sys.argv[1])))
+        serve(connection)
     except ConnectionError:
         sys.exit(0)
 
