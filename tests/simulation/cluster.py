@@ -36,6 +36,7 @@ class Cluster:
         self.processes: dict[int, Process] = {}
         self.told: list[str] = []
         self.strikes_left = 0
+        self.service_is_dead = False
         self.deaths = 0
         self._pids = count(100)
         self._meetings: dict[tuple[str, bytes, int], Meeting] = {}

@@ -132,7 +132,9 @@ class Group:
 
     def close(self) -> None:
         """See WorkerGroup."""
-        if not self.is_closed:
+        if self._cluster.service_is_dead:
+            self.abandon()
+        elif not self.is_closed:
             self.is_closed = True
             for seat in self._seats.values():
                 if not seat.is_stopped:
@@ -141,6 +143,8 @@ class Group:
 
     def abandon(self) -> None:
         """The service is dead: its workers are left to themselves."""
+        if self.is_closed:
+            return
         self.is_closed = True
         for seat in self._seats.values():
             seat.is_stopped = True
@@ -190,7 +194,8 @@ class Group:
 
     def _lost_contact(self, worker: int) -> None:
         after = self._chance.uniform(1.0, 5.0)
-        self._clock.after(after, lambda: self._gone(worker, Reason.WORKER_LOST))
+        self._cluster.deaths += 1
+        self._clock.after(after, lambda: self._gone(worker, Reason.NODE_LOST))
 
     def _gone(self, worker: int, reason: Reason) -> None:
         seat = self._seats[worker]

@@ -92,7 +92,7 @@ class Witness:
         if (after.message, after.queue) != (before.message, before.queue):
             trace.last_news = self.now
 
-    def step_committed(self, job: Job, report: StepReport) -> None:
+    def step_committed(self, job: Job, report: StepReport, warmth: str = "") -> None:
         """A step counts; those that are skipped are not told of."""
         trace = self._traces[job.name]
         trace.last_news = self.now

@@ -1,7 +1,6 @@
 """One life of the service: a floor over the store and the folder, until it is stopped or dies."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace as changed
 from pathlib import Path
 
 from gradloom.service.errors import Unavailable
@@ -26,8 +25,10 @@ class Crash(BaseException):
 class Troubles:
     """Where the service may be struck: in the midst of its dealings with the store and the disk."""
 
-    def __init__(self, chance: Chance) -> None:
+    def __init__(self, chance: Chance, die: Callable[[], None]) -> None:
+        """die takes note that nothing the service does has an effect from now on."""
         self.chance = chance
+        self._die = die
         self.is_inside = False
         self.crashes_left = 0
         self.disk_fails = False
@@ -37,6 +38,7 @@ class Troubles:
         """Raises Crash where it is time to."""
         if self.is_inside and self.crashes_left > 0 and self.chance.fires(point, 0.02):
             self.crashes_left -= 1
+            self._die()
             raise Crash(point)
 
     def may_be_away(self) -> None:
@@ -80,8 +82,10 @@ class Store(MemoryStore):
 class Disk:
     """Files that are written without waiting for a disk, and sometimes not to their end."""
 
-    def __init__(self, troubles: Troubles) -> None:
+    def __init__(self, troubles: Troubles, look: Callable[[Path, bytes], None]) -> None:
+        """look is shown all that is written."""
         self._troubles = troubles
+        self._look = look
         self._real = (checkpoints.write_atomically, keeper.write_atomically)
 
     def __enter__(self) -> "Disk":
@@ -96,6 +100,7 @@ class Disk:
         if self._troubles.disk_fails:
             raise OSError(28, "No space left on device")
         partial = path.with_suffix(".partial")
+        self._look(path, bytes(content))
         self._troubles.may_crash("checkpoint.open")
         partial.write_bytes(content)
         self._troubles.may_crash("checkpoint.write")
@@ -145,7 +150,7 @@ class Service:
         self._hands: list[Hand] = []
         self._look_is_due = True
         self._looked = clock.time
-        self._floor = Floor(changed(around), hand=self._begin)
+        self._floor = Floor(around, hand=self._begin)
         self._unsubscribe = around.store.subscribe(self._committed)
 
     def _begin(self, name: str, turns: Iterator[None]) -> Hand:

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from gradloom.service.errors import WrongState
-from gradloom.service.jobs.job import Job, IncidentHappened
+from gradloom.service.jobs.job import IncidentHappened, Job
 from gradloom.service.training.surroundings import Surroundings
 from tests.simulation.chance import Chance
 from tests.simulation.clock import Clock
@@ -59,7 +59,7 @@ class Simulation:
         self.scenario: Scenario = scenario_of(self.chance)
         self.clock = Clock()
         self.witness = Witness(self.clock.monotonic)
-        self.troubles = Troubles(self.chance)
+        self.troubles = Troubles(self.chance, self._is_dying)
         self.troubles.crashes_left = self.scenario.crashes
         network = Network(self.clock, self.chance, self.scenario.latency)
         self.cluster = Cluster(self.clock, self.chance, network, self.scenario.nodes)
@@ -77,6 +77,7 @@ class Simulation:
             jobs_folder=folder,
             roots=("/data",),
             profile=PROFILE,
+            segments=str(folder / "segment"),
         )
 
     def _fleet(self) -> Fleet:
@@ -98,6 +99,12 @@ class Simulation:
                 self.cluster.tell(f"{after.name} {each.event.reason}: {each.event.message}")
         if after.state is not before.state:
             self.cluster.tell(f"{after.name} {after.state} {after.reason}: {after.message}")
+
+    def written(self, path: Path, content: bytes) -> None:
+        """A file of a job is about to be put on disk."""
+        names = {wanted.id: wanted.name for wanted in self.scenario.jobs}
+        name = next(names[part] for part in path.parts if part in names)
+        self.witness.file_written(name, content, self.store.get(name).receipt.roll_backs)
 
     # The run.
 
@@ -127,7 +134,8 @@ class Simulation:
             if self.witness.broken or self._is_over() or self.clock.time > _CALM_AT + _PATIENCE:
                 return
             self._work()
-            self.clock.step()
+            if not self.clock.step():
+                return
 
     def _work(self) -> None:
         if self.service is None:
@@ -156,6 +164,9 @@ class Simulation:
         self.service = Service(self.clock, self._around, self.troubles)
         self.witness.news()
         self._tick(self.service)
+
+    def _is_dying(self) -> None:
+        self.cluster.service_is_dead = True
 
     def _die(self, seconds: float) -> None:
         service, self.service = self.service, None
@@ -304,6 +315,7 @@ class Simulation:
         self._leaves_nothing()
 
     def _leaves_nothing(self) -> None:
+        self.service = None
         until = self.clock.time + 60.0
         while self.clock.time < until and self.clock.step():
             pass
@@ -337,7 +349,7 @@ def simulate(seed: int) -> Outcome:
     folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=shared if shared.is_dir() else None))
     try:
         simulation = Simulation(seed, folder)
-        with Disk(simulation.troubles), Ear(simulation.logged):
+        with Disk(simulation.troubles, simulation.written), Ear(simulation.logged):
             return simulation.run()
     finally:
         shutil.rmtree(folder)
