@@ -33,6 +33,8 @@ from tests.simulation.service import Crash, Disk, Service, Store, Troubles
 _CALM_AT = TROUBLED_SECONDS + 35.0
 _PATIENCE = 2000.0
 _STEPS = 2_000_000
+# Turns that the service may take in one instant.
+_MOST_TURNS = 1000
 
 
 @dataclass(slots=True)
@@ -141,8 +143,10 @@ class Simulation:
         if self.service is None:
             return
         try:
-            while self.service.work():
-                pass
+            for _ in range(_MOST_TURNS):
+                if not self.service.work():
+                    return
+            self.witness.complain("I14", "the service is busy without an end")
         except Crash as crash:
             self.cluster.tell(f"the service dies at {crash}")
             self._die(self.chance.between(0.1, 20.0))

@@ -238,15 +238,14 @@ class Worker:
         yield from self._point("worker.keep")
         if is_fresh:
             state = self._kept(holding.memory, order.state or self._beginning, order.step)
-        elif self._state is not None and self._brings(notes, order.formation) is holding.memory:
-            state = State(holding.memory, self._state.standing)
-            state.before = self._state.before
         else:
             state = State(holding.memory)
+            if self._state is not None:
+                state.standing, state.before = self._state.standing, self._state.before
+        self._beginning, self._state = None, state
         notes = yield end.agree((state.standing, state.before))
         state.standing, state.before = self._standings(order.formation, notes)
-        self._state, self._holding, self._formation = state, holding, order.formation
-        self._beginning = None
+        self._holding, self._formation = holding, order.formation
 
     def _member_places(self, formation: Formation) -> list[int]:
         cell = next(m.cell for m in formation.members if m.worker == self.number)
@@ -264,11 +263,6 @@ class Worker:
             return held.memory
         return Memory((list(held.memory.sides[0]), list(held.memory.sides[1])))
 
-    def _brings(self, notes: tuple[Any, ...], formation: Formation) -> Memory | None:
-        place = next(i for i, m in enumerate(formation.members) if m.worker == self.number)
-        brought: Memory | None = notes[place][0]
-        return brought
-
     def _held(
         self, meeting: Meeting, formation: Formation, notes: tuple[Any, ...]
     ) -> tuple[Holding, bool]:
@@ -284,12 +278,10 @@ class Worker:
     def _standings(
         self, formation: Formation, notes: tuple[Any, ...]
     ) -> tuple[Standing | None, Standing | None]:
-        """Where the first of the cell that stands somewhere does, and could go back to."""
-        for place in self._member_places(formation):
-            if notes[place][0] is not None:
-                standing, before = notes[place]
-                return standing, before
-        return None, None
+        """Where the one of the cell that stands furthest on does, and could go back to."""
+        told = [notes[place] for place in self._member_places(formation)]
+        standing, before = max(told, key=lambda each: each[0].step if each[0] else -1)
+        return standing, before
 
     # Steps.
 
