@@ -89,7 +89,11 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.worker.interchange.onnx_writer",
     ),
     "prometheus_client": ("gradloom.service.metrics", "gradloom.service.series"),
-    "ray": ("gradloom.service.fleet.ray_group", "gradloom.worker.actor"),
+    "ray": (
+        "gradloom.service.fleet.ray_group",
+        "gradloom.service.fleet.ray_inspection",
+        "gradloom.worker.actor",
+    ),
     "rich": ("gradloom.service.terminal",),
     "safetensors": ("gradloom.worker.interchange.saved", "gradloom.worker.state"),
     "sqlalchemy": (
@@ -118,6 +122,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
 
 # Modules that decide: an event comes in, commands go out. Nothing else is at hand there.
 PURE = (
+    "gradloom.service.fleet.judgement",
     "gradloom.service.jobs.states",
     "gradloom.service.training.coordinator",
     "gradloom.service.training.diagnoses",

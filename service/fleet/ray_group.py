@@ -12,8 +12,8 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from gradloom.service.errors import Unavailable
 from gradloom.service.fleet.group import Gone, WorkerEvent, event_of
+from gradloom.service.fleet.unreachable import first_line, unreachable
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.actor import Actor
 from gradloom.worker.engine.profile import PROFILES
@@ -96,7 +96,7 @@ class RayGroup:
             encoded = ray.get(reference, timeout=_GET_SECONDS)
             return event_of(worker, decode(encoded), encoded)
         except (RayError, GetTimeoutError) as error:
-            return self._gone(worker, Reason.WORKER_LOST, _first_line(error))
+            return self._gone(worker, Reason.WORKER_LOST, first_line(error))
         except BadAnswer as error:
             return self._gone(worker, Reason.WORKER_ERROR, str(error))
 
@@ -111,11 +111,6 @@ class RayGroup:
         remove_placement_group(self._room)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
 class RayFleet:
     """A Ray of our own on this machine, or a running one given by its address."""
 
@@ -128,7 +123,7 @@ class RayFleet:
         try:
             self._connect(address, cpus)
         except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise _unreachable(address, error) from error
+            raise unreachable(address, error) from error
         self.cpus = _cluster_cpus()
 
     def _connect(self, address: str | None, cpus: int | None) -> None:
@@ -162,14 +157,3 @@ class RayFleet:
 def _cluster_cpus() -> int:
     # Ray leaves this one function without types.
     return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
-
-
-def _unreachable(address: str | None, error: Exception) -> Unavailable:
-    where = f"Ray at {address} cannot be reached" if address else "Ray could not be started here"
-    if "token" in str(error).lower():
-        why = "it asks for a token: set RAY_AUTH_TOKEN_PATH to the file that holds the cluster's"
-    else:
-        why = _first_line(error)
-    return Unavailable(
-        f"{where}: {why}.", reason="RAY_UNREACHABLE", metadata={"address": str(address)}
-    )
