@@ -1,10 +1,7 @@
 """Gradloom's service on the head of a cluster, and clients of it on this side."""
 
-import json
-import select
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +10,8 @@ from pathlib import Path
 from benchmarks.hosts.cluster import RayCluster
 from benchmarks.hosts.keeper import Inside
 from benchmarks.hosts.network import Host
+from benchmarks.serving import SERVE, STOP_SECONDS, ready
 from gradloom.service.client import Client
-
-_SERVE = (sys.executable, "-m", "gradloom.service.cli", "serve", "--json")
-_START_SECONDS = 60.0
-_STOP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +29,7 @@ class Service:
     def kill(self) -> None:
         """Ends it as a crash would."""
         self.process.send(signal.SIGKILL)
-        self.process.wait(_STOP_SECONDS)
+        self.process.wait(STOP_SECONDS)
 
 
 @contextmanager
@@ -44,20 +38,11 @@ def service(cluster: RayCluster, folder: Path, *options: str) -> Iterator[Servic
     head = cluster.head
     places = ("--listen", f"{head.address}:0", "--http", "127.0.0.1:0", "--i-accept-no-auth")
     backend = ("--backend", "ray", "--ray-address", cluster.address, "--data-dir", str(folder))
-    command = (*_SERVE, *places, *backend, *options)
+    command = (*SERVE, *places, *backend, *options)
     process = head.start(command, cluster.environment, subprocess.PIPE)
     try:
-        yield Service(head, process, _ready(process))
+        yield Service(head, process, ready(process.entrance))
     finally:
         process.send(signal.SIGTERM)
-        process.wait(_STOP_SECONDS)
+        process.wait(STOP_SECONDS)
         process.close()
-
-
-def _ready(process: Inside) -> str:
-    """The address a service says it is reached at. Raises TimeoutError."""
-    output = process.entrance.stdout
-    assert output is not None
-    if not select.select([output], [], [], _START_SECONDS)[0]:
-        raise TimeoutError(f"the service was not ready within {_START_SECONDS:.0f} s")
-    return str(json.loads(output.readline())["grpc"])
