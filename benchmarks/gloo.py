@@ -3,7 +3,6 @@
 Runs in an environment of its own that has torch and nothing of Gradloom.
 """
 
-import sys
 from datetime import timedelta
 from time import perf_counter
 

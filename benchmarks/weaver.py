@@ -27,7 +27,7 @@ _PATIENCE = 30.0
 
 
 class Weaver:
-    """One member. Steps go on from each other as in training, without the gradients' computation."""
+    """One member. Steps follow each other as in training; no gradients are computed."""
 
     def __init__(self, host: str) -> None:
         self._listener = Listener(host)

@@ -39,7 +39,7 @@ from gradloom.worker.messages import (
     encode,
 )
 from gradloom.worker.replica import Replica
-from gradloom.worker.state import Vector
+from gradloom.worker.state import Vector, newest_standings
 
 
 class DataChanged(Exception):
@@ -152,7 +152,7 @@ class Server:
         mine = next(each for each in formation.members if each.worker == number)
         cell = [i for i, each in enumerate(formation.members) if each.cell == mine.cell]
         notes = exchange.agree(replica.state.standings().encode())
-        replica.state.adopt(notes[cell[0]].decode())
+        replica.state.adopt(newest_standings(notes[place].decode() for place in cell))
         steps = Lockstep(replica, exchange, (mine.first, mine.last), tuple(cell))
         return _Place(formation, exchange, steps)
 
