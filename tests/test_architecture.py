@@ -96,6 +96,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.service.fleet.ray_cluster",
         "gradloom.service.fleet.ray_fleet",
         "gradloom.service.fleet.ray_group",
+        "gradloom.service.fleet.ray_inspection",
         "gradloom.service.fleet.ray_worker",
         "gradloom.worker.actor",
         "gradloom.worker.warden",
@@ -128,6 +129,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
 
 # Modules that decide: an event comes in, commands go out. Nothing else is at hand there.
 PURE = (
+    "gradloom.service.fleet.judgement",
     "gradloom.service.jobs.states",
     "gradloom.service.training.coordinator",
     "gradloom.service.training.diagnoses",
