@@ -1,5 +1,6 @@
 """Keeps a job's state and its trained model on disk, and finds the newest whole state again."""
 
+from gradloom.service.faults import Point, reached
 from gradloom.service.jobs.job import Checkpoint, CheckpointWritten, IncidentHappened, Job
 from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason
@@ -52,6 +53,7 @@ class Keeper:
             self._tell(Reason.CHECKPOINT_FAILED, step, message)
             self._around.metrics.checkpoint_failed("io")
             return
+        reached(Point.CHECKPOINT_ROW, name=self._folder.file(step).name)
         self._store.add_checkpoint(self._job.name, checkpoint, str(self._folder.file(step)))
         self._store.record(self._job.name, CheckpointWritten(checkpoint))
         self._prune()
