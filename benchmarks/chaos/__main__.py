@@ -1,7 +1,7 @@
 """make chaos: faults at random over many small jobs, and what became of them.
 
-SEED, FAULTS, JOBS, MINUTES and BACKENDS in the environment, or options. Exit code 1 where a
-promise was broken, 77 where this machine lets nobody have namespaces of their own.
+Options may also stand in the environment: SEED, FAULTS, JOBS, MINUTES, BACKENDS. Exit code 1 where
+a promise was broken, 77 where this machine lets nobody have namespaces of their own.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     asked = argparse.ArgumentParser(prog="benchmarks.chaos", description=__doc__)
 
     def add(name: str, kind: type, default: object, what: str) -> None:
-        given = os.environ.get(name.upper()) or default
+        given = default if kind is Path else os.environ.get(name.upper()) or default
         asked.add_argument(f"--{name.replace('_', '-')}", type=kind, default=given, help=what)
 
     add("seed", str, secrets.token_hex(4), "what everything is drawn from")
