@@ -22,7 +22,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "gradloom.worker.faults",
         "gradloom.worker.tensor_file",
     ),
-    ("gradloom.worker.data", "gradloom.worker.exchange"),
+    ("gradloom.worker.data",),
+    ("gradloom.worker.messages",),
+    ("gradloom.worker.exchange",),
     ("gradloom.worker",),
     (
         "gradloom.service.errors",
