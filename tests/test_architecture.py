@@ -101,7 +101,15 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.worker.interchange.onnx_writer",
     ),
     "prometheus_client": ("gradloom.service.metrics", "gradloom.service.series"),
-    "ray": ("gradloom.service.fleet.ray_group", "gradloom.worker.actor"),
+    "ray": (
+        "gradloom.service.fleet.actor_pool",
+        "gradloom.service.fleet.ray_cluster",
+        "gradloom.service.fleet.ray_fleet",
+        "gradloom.service.fleet.ray_group",
+        "gradloom.service.fleet.ray_worker",
+        "gradloom.worker.actor",
+        "gradloom.worker.warden",
+    ),
     "rich": ("gradloom.service.terminal",),
     "safetensors": ("gradloom.worker.interchange.saved", "gradloom.worker.state"),
     "sqlalchemy": (
