@@ -16,12 +16,22 @@ FOLDERS = {"gradloom": "gradloom", "gradloom.service": "service", "gradloom.work
 # From the lowest to the highest. A module belongs to the longest name that it begins with; it may
 # import its own part and what stands lower, so parts of one row know nothing of each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("gradloom.v1", "gradloom.worker.engine", "gradloom.worker.tensor_file"),
+    (
+        "gradloom.v1",
+        "gradloom.worker.engine",
+        "gradloom.worker.faults",
+        "gradloom.worker.tensor_file",
+    ),
     ("gradloom.worker.data",),
     ("gradloom.worker.messages",),
     ("gradloom.worker.exchange",),
     ("gradloom.worker",),
-    ("gradloom.service.errors", "gradloom.service.jobs.states", "gradloom.service.jobs.limits"),
+    (
+        "gradloom.service.errors",
+        "gradloom.service.faults",
+        "gradloom.service.jobs.states",
+        "gradloom.service.jobs.limits",
+    ),
     ("gradloom.service.sentences", "gradloom.service.wording", "gradloom.service.jobs.spec"),
     ("gradloom.service.jobs.job", "gradloom.service.config", "gradloom.service.fleet"),
     ("gradloom.service.descriptors", "gradloom.service.series"),
