@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 
 from gradloom.worker.assembly import asked_of, data_sha256, joins_inputs
-from gradloom.worker.data.errors import DataError
+from gradloom.worker.data.errors import DataChanged, DataError, DataUnreadable
 from gradloom.worker.data.files import Roots
-from gradloom.worker.data.preparation import Prepared, prepare
+from gradloom.worker.data.preparation import prepare
+from gradloom.worker.data.prepared import Prepared
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.profile import profile_of
 from gradloom.worker.engine.selftest import self_test
@@ -34,16 +35,12 @@ from gradloom.worker.messages import (
 from gradloom.worker.replica import Replica
 from gradloom.worker.state import Vector
 
-
-class DataChanged(Exception):
-    """The data is not what the job was made with."""
-
-
 # What went wrong, in the words of the service's reasons. DataError comes from reading a file
 # that was sound when the job was accepted.
 _REASONS: dict[type[Exception], str] = {
     DataChanged: "DATA_CHANGED",
     DataError: "DATA_UNREADABLE",
+    DataUnreadable: "DATA_UNREADABLE",
     WeightsError: "DATA_UNREADABLE",
 }
 

@@ -39,7 +39,7 @@ from gradloom.service.jobs.job import (
 from gradloom.service.jobs.spec import Checkpoints, HealthSpec, JobSpec, Resources, Training
 from gradloom.service.jobs.states import Reason, State
 from gradloom.v1 import jobs_pb2, specs_pb2
-from gradloom.worker.data.spec import DataSource, DataSpec
+from gradloom.worker.data.spec import DataSource, DataSpec, Stream
 from gradloom.worker.engine import spec as engine
 
 # --- anything a job can be
@@ -69,6 +69,7 @@ DATA = st.builds(
     inputs=st.lists(TEXT, **SEVERAL).map(tuple),
     validation_fraction=NUMBER,
     test=st.none() | SOURCE,
+    stream=st.none() | st.builds(Stream, window_rows=INT64),
 )
 NUMBERS = {
     float: NUMBER,
