@@ -13,6 +13,7 @@ from gradloom.worker.data.errors import DataChanged, DataError, DataUnreadable
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import prepare
 from gradloom.worker.data.prepared import Prepared
+from gradloom.worker.data.streams import Given
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.profile import profile_of
 from gradloom.worker.engine.selftest import self_test
@@ -111,7 +112,10 @@ def _data(task: Task) -> Prepared:
     learning = task.learning
     asked = asked_of(learning.loss)
     joined = joins_inputs(learning.model)
-    data = prepare(task.data, _roots(task), seed=learning.seed, kind=asked, joined=joined)
+    given = Given(survey=task.survey)
+    data = prepare(
+        task.data, _roots(task), seed=learning.seed, kind=asked, joined=joined, given=given
+    )
     found = data_sha256(data.summary)
     if found != task.data_sha256:
         raise _changed("data's", found, task.data_sha256)
