@@ -91,7 +91,11 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.worker.interchange.onnx_writer",
     ),
     "prometheus_client": ("gradloom.service.metrics", "gradloom.service.series"),
-    "ray": ("gradloom.service.fleet.ray_group", "gradloom.worker.actor"),
+    "ray": (
+        "gradloom.service.fleet.ray_group",
+        "gradloom.worker.actor",
+        "gradloom.worker.data.depot",
+    ),
     "rich": ("gradloom.service.terminal",),
     "safetensors": ("gradloom.worker.interchange.saved", "gradloom.worker.state"),
     "sqlalchemy": (

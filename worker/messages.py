@@ -26,7 +26,8 @@ class Task:
     batch_size are the rows of an update, shards the virtual shards of it, roots the folders data
     may be read from. All learning rates are multiplied by rate_factor. Layers are looked at every
     health_interval steps, never where it is 0. initial_weights_sha256 is set where the model
-    begins from a file, survey where the data is streamed and was looked through.
+    begins from a file, survey where the data is streamed and was looked through. depot
+    is the name of the actor that has the data, where it comes through Ray.
     """
 
     learning: Learning
@@ -39,6 +40,7 @@ class Task:
     health_interval: int = 0
     initial_weights_sha256: str = ""
     survey: Survey | None = None
+    depot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from gradloom.worker.data.prepared import (
 from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.spec import DataSpec, Normalize
 from gradloom.worker.data.split import Rows, split, split_faults
-from gradloom.worker.data.streams import Given, prepare_stream
+from gradloom.worker.data.streams import NOTHING_GIVEN, Given, prepare_stream
 from gradloom.worker.data.survey import survey_of
 from gradloom.worker.data.target import Answer, TargetKind, class_count
 from gradloom.worker.data.windows import Whole
@@ -64,18 +64,22 @@ def prepare(
     seed: int,
     kind: Asked,
     joined: bool = True,
-    given: Given = Given(),  # noqa: B008 - it is frozen
+    given: Given = NOTHING_GIVEN,
 ) -> Prepared:
     """Open, check, split and scale the data of a job; raises DataError with every fault.
 
     A pure function of its arguments and the files' bytes. Inputs are joined into one, or each is
-    an input of its own. What is given need not be read here.
+    an input of its own.
     """
-    request = request_of(spec, roots, kind, joined=joined)
-    if spec.stream is not None:
+    return prepare_request(request_of(spec, roots, kind, joined=joined), seed, given)
+
+
+def prepare_request(request: Request, seed: int, given: Given = NOTHING_GIVEN) -> Prepared:
+    """The same for a request; what is given is not read here."""
+    if request.spec.stream is not None:
         return prepare_stream(request, seed, given)
     datasets = given.datasets or read_datasets(request)
-    return _prepared(request, _open(datasets, spec, seed), seed)
+    return _prepared(request, _open(datasets, request.spec, seed), seed)
 
 
 def request_of(spec: DataSpec, roots: Roots, kind: Asked, *, joined: bool) -> Request:

@@ -27,7 +27,7 @@ class DataSource:
 class Stream:
     """Rows are read block by block while training; at most so many are shuffled together.
 
-    0 stands for as many as take 256 MB.
+    0 stands for as many as take 64 MB.
     """
 
     window_rows: int = 0

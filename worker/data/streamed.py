@@ -32,7 +32,7 @@ from gradloom.worker.data.wording import listed
 from gradloom.worker.engine.spec import Fault
 
 # Rows shuffled together where the spec does not say how many: those that take this much.
-WINDOW_BYTES = 256 << 20
+WINDOW_BYTES = 64 << 20
 # Blocks in a window: the more, the better the rows of the file are mixed.
 LEAST_BLOCKS = 8
 FIELD = "data.stream.window_rows"

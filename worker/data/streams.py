@@ -29,6 +29,9 @@ class Given:
     test: Dataset | None = None
 
 
+NOTHING_GIVEN = Given()
+
+
 def prepare_stream(request: Request, seed: int, given: Given) -> Prepared:
     """Readers of a stream, none of whose rows is read yet. Raises DataError."""
     survey = given.survey or survey_of(request, seed)

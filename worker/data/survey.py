@@ -128,10 +128,7 @@ _lock = Lock()
 
 def _files(request: Request) -> tuple[tuple[int, ...], ...]:
     """What tells a file from what it was: device, number, size and times."""
-    spec = request.spec
-    sources = [spec.source, *([spec.test] if spec.test else [])]
-    paths = [path for each in sources for path in (each.path, *(p for _, p in each.files)) if path]
-    return tuple(_file(request, path) for path in paths)
+    return tuple(_file(request, path) for path in request.paths)
 
 
 def _file(request: Request, path: str) -> tuple[int, ...]:

@@ -456,7 +456,7 @@ class DataStream(_message.Message):
     WINDOW_ROWS_FIELD_NUMBER: _builtins.int
     window_rows: _builtins.int
     """Rows that are shuffled together, of blocks drawn at random; a worker holds twice as many. Those
-    that take 256 MB where left out.
+    that take 64 MB where left out.
     """
     def __init__(
         self,

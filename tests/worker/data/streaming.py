@@ -8,11 +8,10 @@ from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import prepare
 from gradloom.worker.data.prepared import Prepared
 from gradloom.worker.data.spec import DataSpec, Normalize, Stream
-from gradloom.worker.data.streams import Given
+from gradloom.worker.data.streams import NOTHING_GIVEN, Given
 from gradloom.worker.data.target import TargetKind
 
 ROWS = 203
-NOTHING = Given()
 STREAM = DataSpec("labels", "rows.npz", inputs=("points", "number"), stream=Stream(window_rows=64))
 
 
@@ -29,7 +28,7 @@ def write(folder: Path, rows: int = ROWS) -> None:
 
 
 def stream(
-    folder: Path, spec: DataSpec = STREAM, seed: int = 7, given: Given = NOTHING
+    folder: Path, spec: DataSpec = STREAM, seed: int = 7, given: Given = NOTHING_GIVEN
 ) -> Prepared:
     return prepare(spec, Roots((folder,)), seed=seed, kind=TargetKind.LABELS, given=given)
 
