@@ -15,6 +15,8 @@ $(BIN)/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "compiling the kernels, half a minute"
+	@$(BIN)/gradloom warmup --for-all-users --quiet
 	@touch $@
 
 install: $(BIN)/.installed ## create the environment and install everything
@@ -92,7 +94,7 @@ serve: $(BIN)/.installed ## start the service on this machine
 	$(BIN)/gradloom serve
 
 clean: ## remove environments, caches and output
-	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out
+	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
 .PHONY: help install demo test test-parity lint types check protos protos-check constraints \
   bench-engine bench-gradient bench-health serve clean

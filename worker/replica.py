@@ -140,9 +140,15 @@ class Replica:
         return self._state is not None and self._state.stands
 
     def share(self, vectors: tuple[Vector, ...]) -> None:
-        """Has its state in vectors that others have filled; it stands where adopt says."""
+        """Has its state in vectors that are filled; it stands where it stood, or as adopt says."""
+        before = self._state
+        self._state = self._in(vectors)
+        if before is not None and before.stands:
+            self._state.adopt(before.standings())
+
+    def _in(self, vectors: tuple[Vector, ...]) -> State:
         learning = self.task.learning
-        self._state = State(self.graph, learning.optimizer, learning.seed, vectors=vectors)
+        return State(self.graph, learning.optimizer, learning.seed, vectors=vectors)
 
     def keep(self, vectors: tuple[Vector, ...], content: bytes | None, step: int) -> None:
         """Fills these vectors with its state from now on.
@@ -150,8 +156,7 @@ class Replica:
         That is a snapshot's where one is given, else the one it had at this step, else that of
         step 0.
         """
-        before = self._state
-        self.share(vectors)
+        before, self._state = self._state, self._in(vectors)
         if content is not None:
             self.state.restore(content)
         elif before is not None and before.stands:

@@ -3,6 +3,7 @@
 import os
 import platform
 import traceback
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -46,7 +47,7 @@ from gradloom.worker.messages import (
     encode,
 )
 from gradloom.worker.replica import Replica
-from gradloom.worker.state import Vector
+from gradloom.worker.state import Vector, newest_standings
 
 # What went wrong, in the words of the service's reasons. DataError comes from reading a file
 # that was sound when the job was accepted.
@@ -93,6 +94,7 @@ class Server:
         """
         self._given = given
         self._listener = Listener(host)
+        weakref.finalize(self, self._listener.close)
         self._replica: Replica | None = None
         self._beginning: bytes | None = None
         self._place: _Place | None = None
@@ -173,7 +175,7 @@ class Server:
         mine = next(each for each in formation.members if each.worker == number)
         cell = [i for i, each in enumerate(formation.members) if each.cell == mine.cell]
         notes = exchange.agree(replica.state.standings().encode())
-        replica.state.adopt(notes[cell[0]].decode())
+        replica.state.adopt(newest_standings(notes[place].decode() for place in cell))
         steps = Lockstep(replica, exchange, (mine.first, mine.last), tuple(cell))
         return _Place(formation, exchange, steps)
 

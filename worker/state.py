@@ -9,7 +9,7 @@ several processes share, each of which writes other blocks.
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -75,6 +75,16 @@ class Standing:
 def vector_count(optimizer: Optimizer) -> int:
     """How many vectors of memory, each as long as the graph's flat one, a state takes."""
     return 2 * len(_prefixes(optimizer))
+
+
+def newest_standings(standings: Iterable[str]) -> str:
+    """Of what states that share their memory say, what one says that stands furthest on."""
+
+    def step(each: str) -> int:
+        now, _ = json.loads(each)
+        return now["step"] if now else -1
+
+    return max(standings, key=step)
 
 
 def rehearse_update(optimizer: Optimizer) -> None:

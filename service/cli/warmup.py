@@ -4,15 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
 
 from gradloom.service.cli.output import Output, prints
-from gradloom.service.errors import MissingExtra, ServiceBug
+from gradloom.service.errors import MissingExtra, NotAllowed, ServiceBug
 from gradloom.service.wording import plural
+from gradloom.worker.engine.kernel_folder import INSTALLED
 from gradloom.worker.engine.profile import PROFILE_DEFAULT, PROFILES, environment
 
 _PROGRAM = (sys.executable, "-P", "-m", "gradloom.worker.warmup")
@@ -26,11 +29,17 @@ _PROGRAM = (sys.executable, "-P", "-m", "gradloom.worker.warmup")
     show_default=True,
     help="The arithmetic to compile for.",
 )
+@click.option(
+    "--for-all-users",
+    is_flag=True,
+    help="Keep them with the installation: every user's cache begins as a copy.",
+)
 @prints
-def warmup_command(output: Output, profile: str) -> None:
+def warmup_command(output: Output, profile: str, for_all_users: bool) -> None:
     """\b
     Examples:
       gradloom warmup
+      gradloom warmup --for-all-users
       gradloom warmup --profile native --json | tail -1
 
     Compiles the engine's kernels into the user's cache, so that no job has to wait for them;
@@ -38,8 +47,11 @@ def warmup_command(output: Output, profile: str) -> None:
     """
     if find_spec("numba") is None:
         raise MissingExtra("local", "gradloom warmup")
+    variables = environment(profile, os.environ)
+    if for_all_users:
+        variables["XDG_CACHE_HOME"] = str(_writable(INSTALLED))
     shown = -1
-    for line in _lines(profile):
+    for line in _lines(variables):
         if output.is_json:
             output.document({**line, "profile": profile})
         elif line["event"] == "done":
@@ -49,12 +61,25 @@ def warmup_command(output: Output, profile: str) -> None:
             output.note(f"small jobs trained: {line['done']} of {line['of']}")
 
 
+def _writable(folder: Path) -> Path:
+    """The folder, which is there then. Raises NotAllowed."""
+    try:
+        folder.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise NotAllowed(
+            f"{folder} cannot be written to ({error.strerror}): run this as the user who installed "
+            "Gradloom, or without --for-all-users.",
+            reason="INSTALLATION_READ_ONLY",
+            metadata={"folder": str(folder)},
+        ) from error
+    return folder
+
+
 # A line of JSON holds whatever its event says.
-def _lines(profile: str) -> Iterator[Mapping[str, Any]]:
+def _lines(variables: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
     """What the child reports, as it comes. Raises ServiceBug where it fails."""
-    with subprocess.Popen(
-        _PROGRAM, env=environment(profile, os.environ), stdout=subprocess.PIPE, text=True
-    ) as child:
+    with subprocess.Popen(_PROGRAM, env=variables, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         yield from map(json.loads, child.stdout)
     if child.returncode:

@@ -81,9 +81,6 @@ from gradloom.worker.messages import (
     Work,
 )
 
-# Everybody enters a new formation, whoever has work in it.
-_GATHER = Train(0)
-
 
 class Coordinator:
     """Decides what the workers of one run do next. Knows no clock, array, thread or process.
@@ -116,6 +113,7 @@ class Coordinator:
         self._round: Round | None = None
         self._formation: Formation | None = None
         self._formation_stands = False
+        self._formation_is_entered = False
         self._cells_are_shared = True
         self._casualties: list[Failure] = []
         self._fence: dict[str, tuple[int, ...]] = {}
@@ -490,10 +488,10 @@ class Coordinator:
         if not workers:
             lost = self._end(None, Reason.ALL_WORKERS_LOST, "No worker has the newest state.")
             return [*dismissed, *lost]
+        # Members enter a formation to train in it; other work each of them does by itself.
         is_training = isinstance(work, Train)
-        # Other work needs no more than members that have entered some formation.
-        formed = self._form(workers) if is_training or not self._formation_stands else []
-        chosen = Train(self._steps()) if is_training else _GATHER if formed else work
+        formed = self._form(workers) if is_training or not self._formation else []
+        chosen = Train(self._steps()) if is_training else work
         return [*dismissed, *formed, *self._begin_round(chosen)]
 
     def _forget_what_was_undone(self) -> None:
@@ -549,7 +547,7 @@ class Coordinator:
             return []
         number = self._number + 1
         self._formation = Formation(number, members, self._key, self._segment, seconds)
-        self._formation_stands = True
+        self._formation_stands, self._formation_is_entered = True, False
         return [Form(self._formation)]
 
     def _may_stay(self, members: tuple[Member, ...], patience: float) -> bool:
@@ -579,6 +577,7 @@ class Coordinator:
         parts = self._parts(work)
         self._round = Round(self._number, self._step, work, set(parts))
         sends = [self._send(worker, part, self._formation) for worker, part in parts.items()]
+        self._formation_is_entered |= isinstance(work, Train)
         return [Expect(self._number, self._limit(work, self._formation)), *sends]
 
     def _limit(self, work: Work, formation: Formation) -> float:
@@ -591,19 +590,29 @@ class Coordinator:
             case Train():
                 return dict.fromkeys(self.active, work)
             case Evaluate(split, _, blocks):
-                return {w: Evaluate(split, *r) for w, r in divide(blocks, self.active).items()}
+                return {w: Evaluate(split, *r) for w, r in divide(blocks, self._able()).items()}
             case Snapshot() | Locate():
-                return {self._crew.holders(self.active)[0]: work}
+                return {self._able()[0]: work}
+
+    def _able(self) -> tuple[int, ...]:
+        """Workers that stand at the step, or can by themselves, in no formation."""
+        return self._crew.holders(self._crew) or tuple(self._eligible())
 
     def _send(self, worker: int, work: Work, formation: Formation) -> Send:
-        is_new = formation.number == self._number
-        fence = self._fence.get(self._crew[worker].node, ()) if is_new else ()
-        load = is_new and self._step != self._course.start_step and self._lacks_state(worker)
+        enters = isinstance(work, Train) and not self._formation_is_entered
+        fence = self._fence.get(self._crew[worker].node, ()) if enters else ()
+        load = enters and self._lacks_state(worker)
+        self._crew[worker].has_entered |= enters
         return Send(worker, self._number, self._step, formation, work, load, fence)
 
     def _lacks_state(self, worker: int) -> bool:
-        """Whether the worker leads a cell of which no member holds the state."""
+        """Whether the worker leads a cell of which no member holds the state, nor begins with it.
+
+        What a worker was started with it has only until it has entered a formation.
+        """
         assert self._formation is not None, "a round has a formation"
+        if self._step == self._course.start_step and not self._crew[worker].has_entered:
+            return False
         cells = {member.worker: member.cell for member in self._formation.members}
         cell = cells[worker]
         holders = self._crew.holders([w for w, its in cells.items() if its == cell])

@@ -12,12 +12,13 @@ from gradloom.worker.messages import Formation, Member
 class Worker:
     """A worker: where it is once it is ready, and whether it holds the job's newest state.
 
-    It is a novice until it has made a step.
+    It is a novice until it has made a step; has_entered is whether it was ever in a formation.
     """
 
     ready: WorkerReady | None = None
     holds: bool = False
     is_novice: bool = True
+    has_entered: bool = False
 
     @property
     def node(self) -> str:

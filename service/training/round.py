@@ -36,8 +36,7 @@ class Round:
 
     def may_end_at(self, step: int) -> bool:
         """Whether a worker may say that it did its part and stands there: training makes steps."""
-        is_training = isinstance(self.work, Train) and self.work.steps > 0
-        return self.step + is_training <= step <= self.end
+        return self.step + isinstance(self.work, Train) <= step <= self.end
 
     @property
     def is_broken(self) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,11 +64,9 @@ def trained(task: Task, workers: int) -> object:
 
 
 @pytest.fixture
-def one(task: Task) -> Iterator[Crew]:
+def one(task: Task) -> Crew:
     """One worker, ready."""
-    made = Crew(task)
-    yield made
-    made.close()
+    return Crew(task)
 
 
 @pytest.mark.parametrize("workers", [2, 3, 5, 8])

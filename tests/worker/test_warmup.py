@@ -14,6 +14,7 @@ import pytest
 from gradloom.worker.engine import kernels
 from gradloom.worker.engine.fusion import fuse
 from gradloom.worker.engine.graph import build_graph
+from gradloom.worker.engine.kernel_folder import cache_folder
 from gradloom.worker.engine.kernels.operations import FUSIONS
 from gradloom.worker.engine.operations import OPERATIONS
 from gradloom.worker.engine.spec import Dense, Model, Relu
@@ -48,6 +49,8 @@ def output_of(cache: Path, *words: str) -> list[Any]:
 def warmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Any]]:
     """A cache that a warm-up has filled, and the warm-up's last line."""
     cache = tmp_path_factory.mktemp("cache")
+    # What is there, empty too, does not begin as a copy of the installation's.
+    cache_folder({"XDG_CACHE_HOME": str(cache)}, installed=cache)
     return cache, output_of(cache, "-m", "gradloom.worker.warmup")[-1]
 
 

@@ -8,6 +8,9 @@ anew.
 
 BEAT = 0.25
 
+# How long one peer is waited for before all are: others may die meanwhile.
+MOMENT = 0.04
+
 # On top of the patience, seconds.
 _FOR_LEADERS = 2 * BEAT
 _FOR_OWN_LEADER = 4 * BEAT

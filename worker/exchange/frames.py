@@ -88,7 +88,7 @@ class Damaged(ValueError):
     """Bytes that are not the frame that should have come."""
 
 
-def packed(header: Header, body: Body) -> bytes:
+def packed(header: Header | tuple[int, ...], body: Body) -> bytes:
     """The header as it travels."""
     fields = _FIELDS.pack(*header)
     checksum = zlib.crc32(fields)

@@ -108,10 +108,9 @@ class _Led:
 
     def _entered(self) -> Loom:
         self._peers.connect()
-        link, missing = self._leader.link, [self._leader]
         self._peers.send(self._leader, _holding(self._holdings, self._no_room))
-        self._peers.wait(lambda: [] if link.has(Kind.SHARED) else missing)
-        shared = link.take()
+        (shared,) = self._peers.hear([self._leader], Kind.SHARED)
+        self._leader.link.takes_descriptors = False
         assert self._holdings is not None
         topology, layout, holdings = self._topology, self._topology.layout, self._holdings
         state, *slots = shared.descriptors
@@ -153,7 +152,9 @@ class _Leading:
 
     def _entered(self) -> Loom:
         self._peers.connect()
-        holding = self._gathered(self._followers, Kind.HOLDING)
+        holding = self._peers.hear(self._followers, Kind.HOLDING)
+        for peer in self._followers:
+            peer.link.takes_descriptors = False
         state, is_fresh = self._state(holding)
         self._settle(holding)
         assert state is not None and self._holdings is not None
@@ -192,16 +193,12 @@ class _Leading:
             self._no_room = self._no_room or json.loads(bytes(frame.body))["no_room"]
         for peer in self._leaders:
             self._peers.send(peer, Frame(Kind.NOTE, self._no_room.encode()))
-        for frame in self._gathered(self._leaders, Kind.NOTE):
+        for frame in self._peers.hear(self._leaders, Kind.NOTE):
             self._no_room = self._no_room or bytes(frame.body).decode()
         if self._no_room:
             error = NoRoom(self._no_room)
             self._peers.tell(error)
             raise error
-
-    def _gathered(self, peers: Sequence[Peer], kind: Kind) -> list[Frame]:
-        self._peers.wait(lambda: [peer for peer in peers if not peer.link.has(kind)])
-        return [peer.link.take() for peer in peers]
 
     def _share(self, state: Memory, slots: Sequence[Memory]) -> None:
         if not self._followers:
@@ -211,7 +208,7 @@ class _Leading:
         )
         for peer in self._followers:
             self._peers.send(peer, Frame(Kind.SHARED, descriptors=descriptors))
-        self._peers.wait(lambda: [peer for peer in self._followers if peer.link.owes])
+        self._peers.settle(self._followers)
 
 
 def _slot_count(topology: Topology, member: Member) -> int:

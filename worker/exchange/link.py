@@ -18,6 +18,7 @@ from gradloom.worker.exchange.frames import (
     packed,
     unpacked,
 )
+from gradloom.worker.exchange.sockets import make_patient
 from gradloom.worker.messages import Member
 
 # What is read at once where no long frame is under way.
@@ -40,7 +41,7 @@ class _Sent:
     """A frame as it went out."""
 
     sequence: int
-    parts: tuple[bytes, bytes | bytearray | memoryview]
+    parts: list[memoryview]
 
 
 def _nowhere(header: Header) -> memoryview:
@@ -70,7 +71,9 @@ class Link:
         self._queue: deque[Frame] = deque()
         self._leaving: list[memoryview] = []
         self._descriptors: tuple[int, ...] = ()
-        self._gulp = bytearray(_GULP)
+        self._room = memoryview(bytearray(_GULP))
+        # Within a node, until the cell's memory is shared.
+        self.takes_descriptors = not keeps
         self._come: list[int] = []
         self._forget_partial()
 
@@ -84,9 +87,10 @@ class Link:
     def attach(self, connection: socket.socket, heard: int) -> None:
         """Goes on over a new connection; the peer has all our frames up to the one heard."""
         self.connection = connection
+        make_patient(connection)
         self._forget_partial()
         self._forget(heard)
-        self._leaving = [memoryview(part).cast("B") for sent in self._kept for part in sent.parts]
+        self._leaving = [part for sent in self._kept for part in sent.parts]
 
     def detach(self) -> None:
         """Closes the connection, if there is one."""
@@ -126,77 +130,82 @@ class Link:
         frame = self._queue.popleft() if self._queue else self.more()
         if frame is None:
             return False
-        body = memoryview(frame.body).cast("B")
-        header = Header(
-            self._job,
-            frame.kind,
-            frame.row,
-            self._formation,
-            self._next & 0xFFFFFFFF,
-            self.heard,
-            len(body),
-            frame.offset,
+        body, kind, row = frame.body, frame.kind, frame.row
+        sequence, self._next = self._next, (self._next + 1) & 0xFFFFFFFF
+        header = packed(
+            (self._job, kind, row, self._formation, sequence, self.heard, len(body), frame.offset),
+            body,
         )
-        self._next += 1
-        parts = (packed(header, body), body)
+        whole = (header, body) if len(body) > _GULP else (b"".join((header, body)),)
+        parts = [memoryview(part) for part in whole]
         if self.keeps:
-            self._kept.append(_Sent(header.sequence, parts))
+            self._kept.append(_Sent(sequence, parts))
         self.sent_frames += 1
         self._descriptors = frame.descriptors
-        self._leaving = [memoryview(part) for part in parts if len(part)]
+        self._leaving = parts.copy()
         return True
 
     def _write(self, connection: socket.socket) -> int:
         if not self._descriptors:
-            return connection.sendmsg(self._leaving[:64])
+            return connection.sendmsg(self._leaving[:64], (), socket.MSG_DONTWAIT)
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", self._descriptors))
-        count = connection.sendmsg(self._leaving, [rights])
+        count = connection.sendmsg(self._leaving, [rights], socket.MSG_DONTWAIT)
         self._descriptors = ()
         return count
 
     def _leave(self, count: int) -> None:
-        while self._leaving and count >= len(self._leaving[0]):
-            count -= len(self._leaving.pop(0))
+        leaving, gone = self._leaving, 0
+        while gone < len(leaving) and count >= len(leaving[gone]):
+            count -= len(leaving[gone])
+            gone += 1
+        del leaving[:gone]
         if count:
-            self._leaving[0] = self._leaving[0][count:]
+            leaving[0] = leaving[0][count:]
 
     def receive(self) -> bool:
         """Takes in what has come: pieces to their places, other frames to the inbox.
 
         Returns whether anything came. Raises Gone, Damaged.
         """
+        return self._received(socket.MSG_DONTWAIT)
+
+    def await_some(self) -> bool:
+        """The same, but waits for a moment where nothing has come yet."""
+        return self._received(0)
+
+    def _received(self, flags: int) -> bool:
         come = 0
         while self.connection and come < _AT_ONCE:
             try:
-                count = self._read(self.connection)
+                count = self._read(self.connection, flags)
             except BlockingIOError:
                 return come > 0
             except OSError as error:
                 raise Gone(error) from error
             if not count:
                 raise Gone(None)
-            come += count
+            come, flags = come + count, socket.MSG_DONTWAIT
             if count < _GULP and self._header is None:
                 break
         return come > 0
 
-    def _read(self, connection: socket.socket) -> int:
+    def _read(self, connection: socket.socket, flags: int) -> int:
         if self._header is not None:
-            count = connection.recv_into(self._rest)
+            count = connection.recv_into(self._rest, 0, flags)
             self._filled += count
             self._end_if_whole()
             return count
-        count = self._gulped(connection, memoryview(self._gulp)[self._last :])
+        count = self._gulped(connection, self._room[self._last :], flags)
         self._last += count
         self._parse()
         return count
 
-    def _gulped(self, connection: socket.socket, room: memoryview) -> int:
-        """Descriptors come within a node alone, where frames are not kept."""
-        if self.keeps:
-            return connection.recv_into(room)
+    def _gulped(self, connection: socket.socket, room: memoryview, flags: int) -> int:
+        if not self.takes_descriptors:
+            return connection.recv_into(room, 0, flags)
         size = socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
-        count, rights, _, _ = connection.recvmsg_into([room], size, socket.MSG_CMSG_CLOEXEC)
+        flags |= socket.MSG_CMSG_CLOEXEC
+        count, rights, _, _ = connection.recvmsg_into([room], size, flags)
         for level, kind, data in rights:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._come += array.array("i", data[: len(data) // 4 * 4])
@@ -209,16 +218,16 @@ class Link:
     def _parse(self) -> None:
         """Takes apart what was gulped; a long body is read to its place directly."""
         while self._header is None and self._last - self._first >= HEADER:
-            begin = self._first
-            self._raw = bytes(self._gulp[begin : begin + HEADER])
-            self._first += HEADER
+            begin, body = self._first, self._first + HEADER
+            self._raw = bytes(self._room[begin:body])
             self._expect(unpacked(self._raw))
-            here = min(len(self._rest), self._last - self._first)
-            self._rest[:here] = memoryview(self._gulp)[self._first : self._first + here]
-            self._first, self._filled = self._first + here, here
+            self._filled = min(len(self._body), self._last - body)
+            self._first = body + self._filled
+            self._body[: self._filled] = self._room[body : self._first]
             self._end_if_whole()
         left = self._last - self._first
-        self._gulp[:left] = self._gulp[self._first : self._last]
+        if left:
+            self._room[:left] = self._room[self._first : self._last]
         self._first, self._last = 0, left
 
     def _expect(self, header: Header) -> None:
@@ -226,13 +235,13 @@ class Link:
             raise Damaged("a frame of another job or formation")
         if header.sequence != self.heard:
             raise Damaged(f"frame {header.sequence} where {self.heard} should come")
-        if header.kind in (Kind.ROOTS, Kind.SUM):
+        if header.kind in _PIECES:
             self._body = self.place(header)
         elif header.kind in _KINDS and header.length <= LONGEST:
             self._body = bytearray(header.length)
         else:
             raise Damaged(f"a frame of kind {header.kind} with {header.length} bytes")
-        self._header, self._filled = header, 0
+        self._header = header
 
     def _end_if_whole(self) -> None:
         header = self._header
@@ -242,7 +251,7 @@ class Link:
         self._header = None
         self.heard = (self.heard + 1) & 0xFFFFFFFF
         self._forget(header.heard)
-        if header.kind in (Kind.ROOTS, Kind.SUM):
+        if header.kind in _PIECES:
             self.arrived(header)
         elif header.kind != Kind.WAITING:
             come, self._come = tuple(self._come), []
@@ -273,3 +282,4 @@ class Link:
 
 
 _KINDS = frozenset(map(int, Kind))
+_PIECES = frozenset({int(Kind.ROOTS), int(Kind.SUM)})

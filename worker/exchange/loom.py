@@ -75,6 +75,11 @@ class Loom:
         self.agree()
         return self._whole
 
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Frames and bytes that this member has sent so far."""
+        return self._role.sent
+
     def close(self) -> None:
         """See Exchange."""
         self._role.close()

@@ -98,6 +98,7 @@ class Peer:
     call_at: float = 0.0
     heard_at: float = 0.0
     is_given_up: bool = False
+    is_writing: bool = False
 
     @property
     def worker(self) -> int:
@@ -151,11 +152,37 @@ class Peers:
             self._tell(error)
             raise
 
+    def hear(self, peers: Sequence[Peer], kind: Kind) -> list[Frame]:
+        """The next frame of each peer, which is of that kind, once all have come."""
+        for peer in peers:
+            if not peer.link.inbox and peer.link.connection:
+                self._hear_one(peer)
+        late = [peer for peer in peers if not peer.link.has(kind)]
+        if late:
+            self.wait(lambda: [peer for peer in peers if not peer.link.has(kind)])
+        return [peer.link.take() for peer in peers]
+
+    def _hear_one(self, peer: Peer) -> None:
+        """Waits for one peer for a moment: most often it is all that is needed."""
+        try:
+            with self._heeding(peer):
+                if peer.link.await_some():
+                    peer.heard_at = monotonic()
+                self._heed(peer)
+        except (Broken, NoRoom) as error:
+            self._tell(error)
+            raise
+
     def send(self, peer: Peer, frame: Frame) -> None:
-        """Begins to send a frame; wait until the peer owes nothing goes on."""
+        """Begins to send a frame; settle goes on."""
         with self._heeding(peer):
             peer.link.send(frame)
         self._attend(peer)
+
+    def settle(self, peers: Sequence[Peer]) -> None:
+        """Waits until all that they are sent has left."""
+        if any(peer.link.owes for peer in peers):
+            self.wait(lambda: [peer for peer in peers if peer.link.owes])
 
     def flush(self, peers: Sequence[Peer]) -> None:
         """Begins to send what their links have more of."""
@@ -209,6 +236,12 @@ class Peers:
     def _blame(self, peer: Peer, why: Why, what: str) -> Broken:
         peer.is_given_up = True
         return Broken(peer.worker, why, f"worker {peer.worker} at {peer.link.peer.address} {what}")
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Frames and bytes that have gone to all of them so far."""
+        links = [peer.link for peer in self._all]
+        return sum(link.sent_frames for link in links), sum(link.sent_bytes for link in links)
 
     # Connections that stand.
 
@@ -268,15 +301,16 @@ class Peers:
 
     def _attend(self, peer: Peer) -> None:
         """Looks out for room to write where something is owed."""
-        connection = peer.link.connection
-        if connection is None:
+        owes, connection = peer.link.owes, peer.link.connection
+        if connection is None or owes == peer.is_writing:
             return
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.link.owes else 0)
-        if self._selector.get_key(connection).events != wanted:
-            self._selector.modify(connection, wanted, partial(self._serve, peer))
+        peer.is_writing = owes
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if owes else 0)
+        self._selector.modify(connection, wanted, partial(self._serve, peer))
 
     def _attach(self, peer: Peer, connection: socket.socket, heard: int) -> None:
         peer.link.attach(connection, heard)
+        peer.is_writing = False
         peer.heard_at = monotonic()
         self._watch(connection, selectors.EVENT_READ, partial(self._serve, peer))
         with self._heeding(peer):

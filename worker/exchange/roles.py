@@ -19,6 +19,10 @@ class Role(Protocol):
     def swap(self) -> None:
         """Waits until the cell has the sum over all cells. Raises Broken."""
 
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Frames and bytes sent so far."""
+
     def close(self) -> None:
         """Takes leave."""
 
@@ -32,6 +36,11 @@ class Lone:
 
     def swap(self) -> None:
         """See Role."""
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """See Role."""
+        return 0, 0
 
     def close(self) -> None:
         """See Role."""
@@ -57,9 +66,13 @@ class Follower:
             self._await(Kind.SUMMED)
 
     def _await(self, kind: Kind) -> Frame:
-        link, missing = self._leader.link, (self._leader,)
-        self._peers.wait(lambda: () if link.has(kind) else missing)
-        return link.take()
+        (frame,) = self._peers.hear((self._leader,), kind)
+        return frame
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """See Role."""
+        return self._peers.sent
 
     def close(self) -> None:
         """See Role."""
@@ -95,18 +108,17 @@ class Leader:
     def agree(self, note: bytes) -> tuple[bytes, ...]:
         """See Role."""
         cell = (note, *(bytes(frame.body) for frame in self._gather(self._followers)))
-        notes = self._ordered(self._with_others(bundled(cell), cell))
-        self._tell(self._followers, Frame(Kind.NOTES, bundled(notes)) if self._followers else None)
-        for peer in self._leaders:
-            peer.link.faults = 0
+        notes = self._ordered(self._with_others(cell)) if self._leaders else cell
+        if self._followers:
+            self._tell(self._followers, Frame(Kind.NOTES, bundled(notes)))
         return notes
 
-    def _with_others(self, own: bytes, cell: tuple[bytes, ...]) -> list[tuple[bytes, ...]]:
+    def _with_others(self, cell: tuple[bytes, ...]) -> list[tuple[bytes, ...]]:
         """The notes of each cell, in the order of the cells."""
-        if not self._leaders:
-            return [cell]
-        self._tell(self._leaders, Frame(Kind.NOTE, own))
+        self._tell(self._leaders, Frame(Kind.NOTE, bundled(cell)))
         cells = [unbundled(frame.body) for frame in self._gather(self._leaders)]
+        for peer in self._leaders:
+            peer.link.faults = 0
         return [*cells[: self._own], cell, *cells[self._own :]]
 
     def _ordered(self, cells: list[tuple[bytes, ...]]) -> tuple[bytes, ...]:
@@ -114,15 +126,12 @@ class Leader:
         return tuple(note for _, note in sorted(notes))
 
     def _gather(self, peers: tuple[Peer, ...]) -> list[Frame]:
-        self._peers.wait(lambda: [p for p in peers if not p.link.has(Kind.NOTE)])
-        return [peer.link.take() for peer in peers]
+        return self._peers.hear(peers, Kind.NOTE)
 
-    def _tell(self, peers: tuple[Peer, ...], frame: Frame | None) -> None:
-        if frame is None:
-            return
+    def _tell(self, peers: tuple[Peer, ...], frame: Frame) -> None:
         for peer in peers:
             self._peers.send(peer, frame)
-        self._peers.wait(lambda: [peer for peer in peers if peer.link.owes])
+        self._peers.settle(peers)
 
     def swap(self) -> None:
         """See Role."""
@@ -141,6 +150,11 @@ class Leader:
             for cell, peer in zip(self._others, self._leaders, strict=True)
             if swap.awaits(cell) or peer.link.owes
         ]
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """See Role."""
+        return self._peers.sent
 
     def close(self) -> None:
         """See Role."""

@@ -7,6 +7,7 @@ import struct
 from gradloom.worker.exchange.deadlines import (
     KEEPALIVE_IDLE,
     KEEPALIVE_PROBES,
+    MOMENT,
     PEER_SOCKET,
     SILENCE,
 )
@@ -40,6 +41,13 @@ def set_up(connection: socket.socket) -> None:
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * PEER_SOCKET)),
     ):
         connection.setsockopt(level, option, value)
+
+
+def make_patient(connection: socket.socket) -> None:
+    """Has it wait for a moment where it is not told not to: the cheapest way to wait for one."""
+    connection.setblocking(True)
+    moment = struct.pack("@ll", 0, int(1e6 * MOMENT))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, moment)
 
 
 def begin_call(address: str, *, is_local: bool) -> socket.socket:

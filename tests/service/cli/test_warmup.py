@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -37,6 +38,24 @@ def test_json_is_a_line_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["event"] for line in lines] == ["progress"] * 20 + ["done"]
     assert {line["profile"] for line in lines} == {"native"}
+
+
+def test_for_all_users_they_are_kept_with_the_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_child(monkeypatch, f"import os; assert os.environ['XDG_CACHE_HOME'] == '{tmp_path}/all'")
+    monkeypatch.setattr(warmup, "INSTALLED", tmp_path / "all")
+    assert CliRunner().invoke(main, ["warmup", "--for-all-users"]).exit_code == 0
+
+
+def test_an_installation_that_may_not_be_written_to_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_child(monkeypatch, "")
+    monkeypatch.setattr(warmup, "INSTALLED", Path("/proc/compiled"))
+    result = CliRunner().invoke(main, ["warmup", "--for-all-users"])
+    assert result.exit_code == 4
+    assert "/proc/compiled cannot be written to" in result.stderr
 
 
 def test_a_child_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

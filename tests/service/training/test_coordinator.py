@@ -133,7 +133,7 @@ def told_formation(formation: Formation) -> str:
 def told_work(work: Work) -> str:
     match work:
         case Train(steps):
-            return f"train {steps}" if steps else "gather"
+            return f"train {steps}"
         case Evaluate(split, first, last):
             return f"evaluate {split} {first}..{last}"
         case Snapshot(content):

@@ -45,7 +45,9 @@ def _forward_kernel(
             n = g[2 * U + u]
             new[u] = n + g[U + u] * (h[u] - n)
         if after >= 0:
-            hidden_NTU[row, after] = new
+            later = hidden_NTU[row, after]
+            for u in range(U):
+                later[u] = new[u]
         if place >= 0:
             y = output_NSU[row, place]
             for u in range(U):
@@ -86,8 +88,10 @@ def _backward_kernel(
             r, dn = g[u], g[2 * U + u]
             g[u] = dn * kept[u] * r * (one - r)
             kept[u] = dn * r
-        through[: 2 * U] = g[: 2 * U]
-        through[2 * U :] = kept
+        for u in range(2 * U):
+            through[u] = g[u]
+        for u in range(U):
+            through[2 * U + u] = kept[u]
 
 
 def _forward(direction: Direction, step: Step) -> None:
