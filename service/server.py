@@ -27,9 +27,9 @@ from gradloom.service.api.names import new_id
 from gradloom.service.config import Endpoint, ServerConfig
 from gradloom.service.errors import CannotServe
 from gradloom.service.fleet.group import Fleet
-from gradloom.service.fleet.local_group import LocalFleet
+from gradloom.service.fleet.local_group import LocalFleet, available_cpus
+from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.fleet.ray_environment import prepare
-from gradloom.service.fleet.worker_process import Spares
 from gradloom.service.jobs.sql_store import open_store
 from gradloom.service.jobs.sqlite import StoreUnusable
 from gradloom.service.jobs.store import JobStore
@@ -116,14 +116,14 @@ def _warning(config: ServerConfig) -> str:
 
 def _open_fleet(config: ServerConfig) -> Fleet:
     if _backend(config) == "local":
-        return LocalFleet(
-            config.cpus, Spares(config.spare_workers, config.data_dir / "spares", config.profile)
-        )
+        folder, cpus = config.data_dir / "warm_workers", config.cpus or available_cpus()
+        pool = ProcessPool(config.warm_workers, folder, config.profile, most=cpus)
+        return LocalFleet(pool, cpus)
     prepare(os.environ, None if config.address else config.data_dir / "ray_token")
     # Ray reads its environment when it is imported, so not before prepare.
-    from gradloom.service.fleet.ray_group import RayFleet
+    from gradloom.service.fleet.ray_fleet import RayFleet
 
-    return RayFleet(config.address, config.cpus)
+    return RayFleet(config.address, config.cpus, warm=config.warm_workers, profile=config.profile)
 
 
 def _metrics(config: ServerConfig, store: JobStore) -> Metrics:

@@ -1,4 +1,4 @@
-"""The shell of a replica in a process of its own: reads orders from a socket, writes answers.
+"""A worker in a process of its own: reads orders from a socket, writes answers.
 
 Run as `python -m gradloom.worker.process FD`. The first message is the task and the state to
 begin from, every other one an order, each pickled by the service that started this process; an
@@ -6,14 +6,15 @@ end of file means that the service is gone or wants the worker gone.
 """
 
 import ctypes
-import pickle
 import signal
 import sys
 from multiprocessing.connection import Connection
 
-from gradloom.worker.server import Server, selftest_sha256
+from gradloom.worker.server import selftest_sha256
+from gradloom.worker.shell import Shell
 
 _PR_SET_PDEATHSIG = 1
+_HOST = "127.0.0.1"
 
 
 def die_with_parent() -> None:
@@ -23,14 +24,13 @@ def die_with_parent() -> None:
 
 def serve(connection: Connection) -> None:
     """Answers every message until the other end closes."""
-    server = Server()
+    shell = Shell(_HOST)
     while True:
         try:
             message = connection.recv_bytes()
         except EOFError:
             return
-        # The service's own bytes, over a socket that only it holds the other end of.
-        connection.send_bytes(server.answer(pickle.loads(message)))  # noqa: S301
+        connection.send_bytes(shell.answer(message))
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def run_command(
             data_dir=data_dir,
             backend=backend or "ray",
             profile=profile,
-            spare_workers=min(2, submission.message.resources.workers or 1),
+            warm_workers=min(2, submission.message.resources.workers or 1),
         )
         with Embedded(config) as ready, Client(ready.address) as client:
             if ready.warning:

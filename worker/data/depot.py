@@ -248,7 +248,7 @@ def given_by(name: str, request: Request, sha256: str, survey: Survey | None) ->
 def _are_here(request: Request) -> bool:
     """Whether this node has the files of a job's data."""
     try:
-        for path in request.paths:
+        for path in request.spec.paths:
             locate(request.roots, path).close()
     except FileError:
         return False

@@ -7,6 +7,7 @@ lies, and only that descriptor is read: a file swapped for a link meanwhile chan
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +57,15 @@ def locate(roots: Roots, path: str, limit: int = LIMIT_BYTES) -> BinaryIO:
         if file := _open(root, place, path, limit):
             return file
     raise FileError(_missing(candidates, path))
+
+
+def size_of(roots: Roots, path: str) -> int:
+    """The bytes of a file however large, 0 where it cannot be opened."""
+    try:
+        with locate(roots, path, sys.maxsize) as file:
+            return os.fstat(file.fileno()).st_size
+    except FileError:
+        return 0
 
 
 def _below(root: Path, path: str) -> Path | None:

@@ -82,13 +82,6 @@ class Request:
     answers: tuple[Answer, ...]
     joined: bool
 
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """All files, as the user wrote them."""
-        sources = (self.spec.source, *((self.spec.test,) if self.spec.test else ()))
-        paths = (path for each in sources for path in (each.path, *(p for _, p in each.files)))
-        return tuple(filter(None, paths))
-
 
 # What is asked of the spec's target; or several targets, in place of it.
 Asked = TargetKind | tuple[Answer, ...]

@@ -50,3 +50,10 @@ class DataSpec:
     def source(self) -> DataSource:
         """Where the training and validation rows stand."""
         return DataSource(self.path, self.files)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files, as the user wrote them."""
+        sources = (self.source, *((self.test,) if self.test else ()))
+        paths = (path for each in sources for path in (each.path, *(p for _, p in each.files)))
+        return tuple(filter(None, paths))

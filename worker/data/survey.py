@@ -128,7 +128,7 @@ _lock = Lock()
 
 def _files(request: Request) -> tuple[tuple[int, ...], ...]:
     """What tells a file from what it was: device, number, size and times."""
-    return tuple(_file(request, path) for path in request.paths)
+    return tuple(_file(request, path) for path in request.spec.paths)
 
 
 def _file(request: Request, path: str) -> tuple[int, ...]:
