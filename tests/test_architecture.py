@@ -109,6 +109,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.service.fleet.ray_inspection",
         "gradloom.service.fleet.ray_worker",
         "gradloom.worker.actor",
+        "gradloom.worker.data.depot",
         "gradloom.worker.warden",
     ),
     "rich": ("gradloom.service.terminal",),

@@ -12,6 +12,7 @@ from ray.exceptions import RayError
 
 from gradloom.service.fleet.actor_pool import ActorPool
 from gradloom.service.fleet.ray_cluster import Cluster
+from gradloom.service.fleet.ray_data import RayData
 from gradloom.service.fleet.ray_group import RayGroup
 from gradloom.service.fleet.ray_worker import Terms
 from gradloom.service.fleet.unreachable import unreachable
@@ -44,6 +45,7 @@ class RayFleet:
         # for none, so that more of them than CPUs can share these.
         terms = Terms(1.0, None) if address else Terms(0.0, "127.0.0.1")
         self._pool = ActorPool(warm, profile, self._cluster, terms, time.monotonic)
+        self._data = RayData(is_cluster=address is not None)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._tend, name="ray fleet", daemon=True)
         self._thread.start()
@@ -73,7 +75,7 @@ class RayFleet:
         profile: str,
     ) -> RayGroup:
         """Workers of one job; Ray keeps their output in its own session folder."""
-        return RayGroup(profile, self._pool, self._cluster)
+        return RayGroup(profile, self._pool, self._cluster, self._data)
 
     def close(self) -> None:
         """Disconnects; a Ray of our own ends."""
