@@ -14,6 +14,8 @@ from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.spec import Adam, Learning, Optimizer, SoftmaxCrossEntropy
+from gradloom.worker.exchange.alone import Alone
+from gradloom.worker.lockstep import Lockstep
 from gradloom.worker.messages import Task as Orders
 from gradloom.worker.replica import Replica
 
@@ -39,15 +41,16 @@ def sharded_steps(task: Task, how: Sharded, counts: Sequence[int]) -> dict[int, 
     _write_rows(task, how.folder, how.batch * _BATCHES)
     replicas = {count: _replica(task, how, count) for count in counts}
     measured = [
-        {count: _step(replica, count, how.clock) for count, replica in replicas.items()}
+        {count: _step(steps, how.clock) for count, steps in replicas.items()}
         for _ in range(how.rounds + 1)
     ]
     return {count: [seconds[count] for seconds in measured[1:]] for count in counts}
 
 
-def _step(replica: Replica, shards: int, clock: Callable[[], float]) -> float:
+def _step(steps: Lockstep, clock: Callable[[], float]) -> float:
     began = clock()
-    replica.advance([replica.compute(0, shards)])
+    for _ in steps.steps(1):
+        pass
     return clock() - began
 
 
@@ -82,9 +85,17 @@ def _orders(task: Task, folder: Path, batch: int, shards: int, steps: int) -> Or
     return Orders(learning, _DATA, sha256, (str(folder),), batch, shards)
 
 
-def _replica(task: Task, how: Sharded, shards: int) -> Replica:
+def _replica(task: Task, how: Sharded, shards: int) -> Lockstep:
     orders = _orders(task, how.folder, how.batch, shards, how.rounds + 1)
-    return Replica(orders, _prepared(how.folder, orders.learning))
+    return alone(Replica(orders, _prepared(how.folder, orders.learning)))
+
+
+def alone(replica: Replica) -> Lockstep:
+    """The steps of a replica that computes all shards by itself."""
+    exchange = Alone(replica.layout)
+    replica.keep(exchange.state, None, 0)
+    replica.write_to(exchange.registers)
+    return Lockstep(replica, exchange, (0, replica.task.shards))
 
 
 def _prepared(folder: Path, learning: Learning) -> Prepared:

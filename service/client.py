@@ -38,7 +38,7 @@ PAGE_SIZE = 50
 _NOT_LISTED = {"plan", "transitions"}
 _LISTED = [field.name for field in jobs_pb2.Job.DESCRIPTOR.fields if field.name not in _NOT_LISTED]
 
-_UNARY = ("ValidateJob", "CreateJob", "GetJob", "ListJobs", "CancelJob")
+_UNARY = ("ValidateJob", "CreateJob", "GetJob", "ListJobs", "CancelJob", "UpdateJob")
 # Only UNAVAILABLE is retried: the call was not carried out, or a request id makes it harmless.
 _RETRIES = {
     "methodConfig": [
@@ -160,6 +160,29 @@ class Client:
         """Asks for the job to end; raises WrongState where it has ended otherwise."""
         request = jobs_pb2.CancelJobRequest(name=job_name(job))
         return job_from_wire(self._call(self._jobs.CancelJob, request).job)
+
+    def update(
+        self,
+        job: Job | str,
+        *,
+        workers: int | None = None,
+        min_workers: int | None = None,
+        max_workers: int | None = None,
+    ) -> Job:
+        """Changes how many workers the job may have; what is None stays as it is.
+
+        0 for a bound is as many as `workers`. The result has the same bits. Raises InvalidSpec
+        where the numbers do not agree, WrongState once the job ends.
+        """
+        numbers = {"workers": workers, "min_workers": min_workers, "max_workers": max_workers}
+        given = {name: number for name, number in numbers.items() if number is not None}
+        if not given:
+            return self.get(job)
+        request = jobs_pb2.UpdateJobRequest(job=jobs_pb2.Job(name=job_name(job)))
+        for name, number in given.items():
+            setattr(request.job.spec.resources, name, number)
+            request.update_mask.paths.append(f"spec.resources.{name}")
+        return job_from_wire(self._call(self._jobs.UpdateJob, request).job)
 
     def watch(
         self, job: Job | str, after_revision: int = 0, *, timeout: float | None = None

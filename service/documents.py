@@ -16,6 +16,7 @@ from gradloom.service.watching import (
     Event,
     IncidentEvent,
     ProgressEvent,
+    ResourcesEvent,
 )
 from gradloom.service.wire import spec_to_wire
 
@@ -74,6 +75,7 @@ _EVENTS: dict[type, str] = {
     CheckpointEvent: "checkpoint",
     IncidentEvent: "incident",
     DiagnosisEvent: "diagnosis",
+    ResourcesEvent: "resources",
 }
 
 

@@ -105,13 +105,13 @@ class Metrics:
             with self._lock:
                 self._ended[job.id] = self._now()
 
-    def step_committed(self, job: Job, step: CommittedStep) -> None:
-        """A step was committed."""
+    def step_committed(self, job: Job, step: CommittedStep, start: str = "cold") -> None:
+        """A step was committed; start is how the job's workers were: warm or cold."""
         now = self._now()
         new = self._newly_counted(job, step.step)
         if new == step.step:  # None was counted before.
             waited = (now - job.create_time).total_seconds()
-            self._service.submit_to_first_step.labels("cold").observe(waited)
+            self._service.submit_to_first_step.labels(start).observe(waited)
         self._jobs.steps.labels(job.id).inc(new)
         self._jobs.last_step.labels(job.id).set(now.timestamp())
         self._jobs.loss.labels(job.id, "train").set(step.loss)

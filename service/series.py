@@ -21,6 +21,10 @@ CAUSES = {
     Reason.WORKER_ERROR: "error",
     Reason.WORKER_REFUSED: "refused",
     Reason.WORKER_START_FAILED: "start_failed",
+    Reason.WORKER_FROZEN: "frozen",
+    Reason.NETWORK_CUT: "network_cut",
+    Reason.OUT_OF_MEMORY: "out_of_memory",
+    Reason.NODE_SUSPECT: "suspect",
 }
 _CHECKPOINT_CAUSES = ("disk_full", "checksum", "io")
 QUEUE_REASONS = (Reason.CREATED, Reason.WAITING_FOR_CAPACITY, Reason.INSUFFICIENT_CAPACITY)

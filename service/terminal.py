@@ -9,8 +9,15 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 from gradloom.service.jobs.job import Diagnosis, Job, Metric, Progress
+from gradloom.service.jobs.spec import Resources
 from gradloom.service.jobs.states import Reason
-from gradloom.service.watching import DiagnosisEvent, Event, IncidentEvent, ProgressEvent
+from gradloom.service.watching import (
+    DiagnosisEvent,
+    Event,
+    IncidentEvent,
+    ProgressEvent,
+    ResourcesEvent,
+)
 from gradloom.service.wording import clock, count, countdown, measure, percent
 
 # Between two plain lines of one epoch.
@@ -89,7 +96,7 @@ class PlainLines:
         match event:
             case ProgressEvent():
                 self._show_progress(event)
-            case Job() | IncidentEvent() | DiagnosisEvent():
+            case Job() | IncidentEvent() | DiagnosisEvent() | ResourcesEvent():
                 self._write(event_line(event))
 
     def _show_progress(self, event: ProgressEvent) -> None:
@@ -138,7 +145,7 @@ class ProgressBar:
         match event:
             case ProgressEvent():
                 self._move(event)
-            case Job() | IncidentEvent() | DiagnosisEvent():
+            case Job() | IncidentEvent() | DiagnosisEvent() | ResourcesEvent():
                 self._bar.console.print(event_line(event), markup=False)
 
     def _move(self, event: ProgressEvent) -> None:
@@ -186,13 +193,15 @@ class CountBar:
         self._bar.update(self._task, total=of, completed=done)
 
 
-def event_line(event: Job | IncidentEvent | DiagnosisEvent) -> str:
-    """A change of state, an incident or a diagnosis as a line: time, word, sentence."""
+def event_line(event: Job | IncidentEvent | DiagnosisEvent | ResourcesEvent) -> str:
+    """A change of state or of resources, an incident or a diagnosis: time, word, sentence."""
     if isinstance(event, Job):
         sentence = event.message or words_of(event.reason)
         return f"{clock(event.update_time)} {event.state:<10} {sentence}"
     if isinstance(event, DiagnosisEvent):
         return f"{clock(event.time)} {diagnosis_words(event)}"
+    if isinstance(event, ResourcesEvent):
+        return f"{clock(event.time)} {'WORKERS':<10} {workers_words(event)}"
     return f"{clock(event.time)} {event.reason:<10} {event.message}"
 
 
@@ -204,6 +213,12 @@ def diagnosis_words(diagnosis: Diagnosis) -> str:
     where = ", ".join([*paths, *([f"{others} more"] if others else [])])
     place = f"step {count(diagnosis.step)}{f', {where}' if where else ''}"
     return f"{diagnosis.code:<10} {place}: {diagnosis.evidence} {diagnosis.advice}"
+
+
+def workers_words(resources: Resources) -> str:
+    """The workers a job may have: wanted 4, 2 to 8."""
+    fewest, most = resources.fewest, resources.most
+    return f"wanted {resources.workers}" + ("" if fewest == most else f", {fewest} to {most}")
 
 
 def words_of(reason: Reason) -> str:

@@ -16,7 +16,9 @@ from gradloom.service.jobs.job import (
     Progress,
     Progressed,
     Recorded,
+    ResourcesChanged,
 )
+from gradloom.service.jobs.spec import Resources
 from gradloom.service.wire import event_from_wire
 from gradloom.v1 import jobs_pb2
 
@@ -56,8 +58,16 @@ class DiagnosisEvent(Diagnosis):
     time: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourcesEvent(Resources):
+    """The user wants the job to have other workers from now on."""
+
+    revision: int
+    time: datetime
+
+
 # A change of state comes as the job it led to. Every event has a revision to resume after.
-Event = Job | ProgressEvent | CheckpointEvent | IncidentEvent | DiagnosisEvent
+Event = Job | ProgressEvent | CheckpointEvent | IncidentEvent | DiagnosisEvent | ResourcesEvent
 
 Responses = Iterator[jobs_pb2.WatchJobResponse]
 
@@ -73,6 +83,8 @@ def event_of(recorded: Recorded) -> Event:
             return IncidentEvent(**_values(incident), **_place(recorded))
         case Diagnosed(diagnosis):
             return DiagnosisEvent(**_values(diagnosis), **_place(recorded))
+        case ResourcesChanged(resources):
+            return ResourcesEvent(**_values(resources), **_place(recorded))
         case _:
             if recorded.job is None:
                 raise ValueError(f"Event {recorded.revision} changes the state and has no job")
@@ -118,7 +130,9 @@ def pause_after(failures: int, drawn: float) -> float:
 
 
 # Values are of many types: the dataclasses they end in are checked.
-def _values(record: Progress | Checkpoint | IncidentHappened | Diagnosis) -> dict[str, Any]:
+def _values(
+    record: Progress | Checkpoint | IncidentHappened | Diagnosis | Resources,
+) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 

@@ -23,9 +23,10 @@ from gradloom.service.jobs.job import (
     Progress,
     Progressed,
     Recorded,
+    ResourcesChanged,
     StateChanged,
 )
-from gradloom.service.jobs.spec import JobSpec
+from gradloom.service.jobs.spec import JobSpec, Resources
 from gradloom.service.mapping import AnyMessage, Reading, Record, Value, written
 from gradloom.v1 import jobs_pb2, specs_pb2
 from gradloom.worker.engine.spec import Layer, Model, Relu, Residual
@@ -127,6 +128,8 @@ def event_to_wire(recorded: Recorded) -> jobs_pb2.WatchJobResponse:
             written(message.incident, incident)
         case Diagnosed(diagnosis):
             written(message.diagnosis, diagnosis)
+        case ResourcesChanged(resources):
+            written(message.resources, resources)
     return message
 
 
@@ -199,4 +202,5 @@ _EVENTS: dict[str, Callable[[Message], Event]] = {
     "checkpoint": lambda message: CheckpointWritten(_read(Checkpoint, message)),
     "incident": lambda message: _read(IncidentHappened, message),
     "diagnosis": lambda message: Diagnosed(_read(Diagnosis, message)),
+    "resources": lambda message: ResourcesChanged(_read(Resources, message)),
 }

@@ -17,7 +17,9 @@ FOLDERS = {"gradloom": "gradloom", "gradloom.service": "service", "gradloom.work
 # import its own part and what stands lower, so parts of one row know nothing of each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("gradloom.v1", "gradloom.worker.engine", "gradloom.worker.tensor_file"),
-    ("gradloom.worker.data", "gradloom.worker.exchange"),
+    ("gradloom.worker.data",),
+    ("gradloom.worker.messages",),
+    ("gradloom.worker.exchange",),
     ("gradloom.worker",),
     ("gradloom.service.errors", "gradloom.service.jobs.states", "gradloom.service.jobs.limits"),
     (

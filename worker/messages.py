@@ -40,11 +40,10 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Compute:
-    """Gradients of the shards first … last-1 of the batch after the step stood at."""
+class Train:
+    """So many steps from the one stood at, in lock-step with the other members."""
 
-    first: int
-    last: int
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +75,60 @@ class Locate:
     """Where the step stood at, which was skipped, first came to a number that is not finite."""
 
 
-Work = Compute | Evaluate | Snapshot | Locate
+Work = Train | Evaluate | Snapshot | Locate
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A worker that takes part in a formation; it computes the shards first … last-1, if any.
+
+    Members of one cell share memory; address, "host:port", is where it listens for its peers.
+    """
+
+    worker: int
+    cell: int
+    address: str
+    pid: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Formation:
+    """Who computes what, from the round of this number on until another formation follows.
+
+    Members are in the order of their worker's number. The first of a cell leads it; leaders alone
+    talk to other cells. Peers prove that they know the key. segment is what the names of the
+    cells' files of shared memory begin with. A peer that says nothing for patience seconds is
+    given up as frozen.
+    """
+
+    number: int
+    members: tuple[Member, ...]
+    key: bytes = field(repr=False)
+    segment: str
+    patience: float
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Stand at a step, then do a piece of work and answer under the round's number.
+    """Stand at a step in a formation, then do a piece of work and answer under the round's number.
 
-    state, where given, is a snapshot to begin from. roots are the answers to the Compute orders
-    that lead from step - 1 to step; a worker that already stands at step ignores them. measured
-    are the newest validation losses with their steps.
+    worker is the number of the one it goes to.
+    state is a snapshot for the leader of a cell where no member holds the job's state; without
+    one it begins as the task says. measured are the newest validation losses with their steps.
+    fence are processes on this node that must have ended before the formation is entered: they
+    might still write to memory that is shared.
     """
 
+    worker: int
     round: int
     step: int
+    formation: Formation
     work: Work
-    state: bytes | None = None
-    roots: tuple[bytes, ...] = ()
+    state: bytes | None = field(default=None, repr=False)
     measured: tuple[tuple[int, float], ...] = ()
+    fence: tuple[int, ...] = ()
 
 
 class AnswerKind(StrEnum):
@@ -101,6 +136,7 @@ class AnswerKind(StrEnum):
 
     READY = "ready"
     DONE = "done"
+    BROKEN = "broken"
     ERROR = "error"
 
 

@@ -1,7 +1,7 @@
-"""One copy of the model: stands at a step, computes its shards, adds up roots, updates itself."""
+"""One copy of the model: stands at a step, computes shards of the batch that follows, evaluates."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -14,43 +14,26 @@ from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows, order
 from gradloom.worker.engine.baseline import constant_loss
 from gradloom.worker.engine.fusion import fuse
+from gradloom.worker.engine.gradient_check import random_parameters
 from gradloom.worker.engine.graph import Graph, build_graph
-from gradloom.worker.engine.health import Health, is_due
+from gradloom.worker.engine.health import is_due
+from gradloom.worker.engine.initializers import initial_parameters
 from gradloom.worker.engine.joining import come_to_the_same, together
 from gradloom.worker.engine.kernels.losses import FAST_RULES
 from gradloom.worker.engine.kernels.operations import FAST, FUSIONS
-from gradloom.worker.engine.kernels.optimizers import global_norm
-from gradloom.worker.engine.metrics import Statistics, divisor, summarize
+from gradloom.worker.engine.metrics import Statistics
 from gradloom.worker.engine.non_finite import NonFinite
-from gradloom.worker.engine.observation import Moves, Observer
-from gradloom.worker.engine.optimizers import clip_elements, clip_scale
+from gradloom.worker.engine.observation import Observer
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import DROPOUT, Key
 from gradloom.worker.engine.schedules import learning_rate
 from gradloom.worker.engine.shards import Shard
 from gradloom.worker.engine.spec import ReduceOnPlateauSchedule
-from gradloom.worker.exchange.star import Observed, Sum, added, merged, summed
+from gradloom.worker.exchange.exchange import Layout
+from gradloom.worker.exchange.notes import Observed, Seen, added, merged
 from gradloom.worker.exchange.tree import Leaf, Node, cover, fold, registers, schedule
 from gradloom.worker.messages import Task
-from gradloom.worker.state import State, Vector
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """A step that is done: steps so far, means over its batch, norm before clipping, seconds.
-
-    skipped are the newest steps in a row that changed nothing, as this one where it is not 0.
-    health is what a look at the layers found, at steps that are looked at or are not finite.
-    """
-
-    step: int
-    loss: float
-    learning_rate: float
-    gradient_norm: float
-    metrics: dict[str, float]
-    seconds: float
-    skipped: int = 0
-    health: Health | None = None
+from gradloom.worker.state import BadState, State, Vector, rehearse_update, vector_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +56,18 @@ class Location:
 # Rows that are named where some are not finite.
 _MOST_ROWS = 5
 
-# The square of a larger number may be infinite in float32.
-_LARGEST_NORM = 1e19
-
 # Leaves that are computed together.
 Group = tuple[Leaf, ...]
+
+
+PHASES = ("data", "forward", "backward", "exchange", "update")
 
 
 class Seconds:
     """Seconds by phase since they were last taken."""
 
     def __init__(self) -> None:
-        self._spent = {"data": 0.0, "forward": 0.0, "backward": 0.0}
+        self._spent = dict.fromkeys(PHASES, 0.0)
 
     def add(self, phase: str, seconds: float) -> None:
         """Adds to a phase."""
@@ -97,7 +80,7 @@ class Seconds:
 
 
 class Replica:
-    """Computes any shard of a job and holds the job's whole state.
+    """Computes any shard of a job, and holds the job's whole state once it has entered a formation.
 
     The result of every method is a function of the task, the data and the state alone.
     """
@@ -111,10 +94,10 @@ class Replica:
     ) -> None:
         """begin gives the parameters and buffers to begin from, those of the seed where None."""
         learning = task.learning
-        self._task = task
+        self.task = task
         self._data = data
         self._clock = clock
-        self._graph = build_graph(
+        self.graph = build_graph(
             learning.model,
             learning.loss,
             inputs_of(learning.model, data.summary),
@@ -122,9 +105,9 @@ class Replica:
         )
         evaluated = max(data.summary.validation_rows, data.summary.test_rows)
         self._plan = Plan(
-            fuse(self._graph, FUSIONS),
+            fuse(self.graph, FUSIONS),
             together(
-                self._graph, task.batch_size, most_rows(task.batch_size, task.shards, evaluated)
+                self.graph, task.batch_size, most_rows(task.batch_size, task.shards, evaluated)
             ),
             registers=registers(task.shards),
             operations=FAST,
@@ -134,25 +117,97 @@ class Replica:
         self._observer: Observer | None = None
         self._grouped: dict[tuple[int, int, int], tuple[Group, ...]] = {}
         self._epoch_order: tuple[int, Rows] = (-1, np.empty(0, np.int64))
-        self.state = State(self._graph, learning.optimizer, learning.seed, begin(self._graph))
+        self._initial = begin(self.graph)
+        self._state: State | None = None
         self.seconds = Seconds()
+
+    @property
+    def layout(self) -> Layout:
+        """The memory that a formation of this job's workers shares."""
+        return Layout(
+            self.graph.vector_size, vector_count(self.task.learning.optimizer), self.task.shards
+        )
+
+    @property
+    def state(self) -> State:
+        """The job's state; raises BadState before there is one."""
+        if self._state is None:
+            raise BadState("the worker has not entered a formation yet")
+        return self._state
+
+    @property
+    def stands(self) -> bool:
+        """Whether it has a state that stands at a step."""
+        return self._state is not None and self._state.stands
+
+    def share(self, vectors: tuple[Vector, ...]) -> None:
+        """Has its state in vectors that are filled; it stands where it stood, or as adopt says."""
+        before = self._state
+        self._state = self._in(vectors)
+        if before is not None and before.stands:
+            self._state.adopt(before.standings())
+
+    def _in(self, vectors: tuple[Vector, ...]) -> State:
+        learning = self.task.learning
+        return State(self.graph, learning.optimizer, learning.seed, vectors=vectors)
+
+    def keep(self, vectors: tuple[Vector, ...], content: bytes | None, step: int) -> None:
+        """Fills these vectors with its state from now on.
+
+        That is a snapshot's where one is given, else the one it had at this step, else that of
+        step 0.
+        """
+        before, self._state = self._state, self._in(vectors)
+        if content is not None:
+            self.state.restore(content)
+        elif before is not None and before.stands:
+            before.stand_at(step)
+            self.state.copy(before)
+        else:
+            begin = self._initial
+            self.state.begin(
+                initial_parameters(self.graph, self.task.learning.seed) if begin is None else begin
+            )
+
+    def write_to(self, registers: tuple[Vector, ...]) -> None:
+        """Puts the roots of its shards there, in their order."""
+        self._plan.write_to(registers)
+
+    def rehearse(self) -> None:
+        """Computes what a step takes on a few rows, so that no kernel is loaded while others wait.
+
+        Changes nothing but working memory.
+        """
+        rows = np.arange(min(2, self._data.training.rows), dtype=np.int64)
+        self._plan.read(random_parameters(self.graph, seed=0))
+        self._fill(self._data.training, rows, self._plan)
+        self._plan.train((Shard(len(rows)),), (Key(0, DROPOUT, 0, 0),))
+        rehearse_update(self.task.learning.optimizer)
+        self.seconds.take()
 
     @property
     def baseline(self) -> float | None:
         """The loss of the best answer to the training rows that looks at no input."""
-        return constant_loss(
-            self._task.learning.loss, self._data.training.target, self._graph.target
-        )
+        return constant_loss(self.task.learning.loss, self._data.training.target, self.graph.target)
 
-    def compute(self, first: int, last: int) -> dict[Node, Sum]:
+    @property
+    def batch_rows(self) -> int:
+        """Rows of the batch that follows the state's step."""
+        batch = place(self.state.step, self._data.training.rows, self.task.batch_size)
+        return batch.last - batch.first
+
+    def compute(self, first: int, last: int) -> dict[Node, Seen]:
         """Roots of the shards first … last-1 of the batch that follows the state's step.
 
-        Their gradients are the plan's own and last until the next call.
+        Their gradients stand in the registers given to share, in the order of the roots, until
+        the next call. No shards have no roots.
         """
-        batch = place(self.state.step, self._data.training.rows, self._task.batch_size)
+        if first == last:
+            return {}
+        batch = place(self.state.step, self._data.training.rows, self.task.batch_size)
         rows = self._order(batch.epoch)[batch.first : batch.last]
-        bounds = shard_bounds(len(rows), self._task.shards)
-        leaves, roots = schedule(first, last, self._task.shards)
+        bounds = shard_bounds(len(rows), self.task.shards)
+        leaves, roots = schedule(first, last, self.task.shards)
         self._plan.read(self.state.parameters)
         statistics: list[Statistics] = []
         for group in self._groups(leaves, bounds):
@@ -164,12 +219,11 @@ class Replica:
             for leaf, counted in zip(leaves, statistics, strict=True)
         ]
         return {
-            node: Sum(
-                self._plan.registers[register],
-                fold(node, self._task.shards, lambda shard: statistics[shard - first], added),
-                fold(node, self._task.shards, lambda shard: looks[shard - first], merged),
+            node: Seen(
+                fold(node, self.task.shards, lambda shard: statistics[shard - first], added),
+                fold(node, self.task.shards, lambda shard: looks[shard - first], merged),
             )
-            for node, register in roots.items()
+            for node in roots
         }
 
     def _look(
@@ -177,7 +231,7 @@ class Replica:
     ) -> Observed | None:
         """What is seen of a shard, where it is time to look or its loss is not finite."""
         begin, end = bounds[shard]
-        if begin == end or not (self._is_look_due or not math.isfinite(statistics[1])):
+        if begin == end or not (self.is_look_due or not math.isfinite(statistics[1])):
             return None
         plan = self._watched.plan
         plan.read(self.state.parameters)
@@ -188,16 +242,16 @@ class Replica:
         return seen
 
     @property
-    def _is_look_due(self) -> bool:
+    def is_look_due(self) -> bool:
         """Whether the step after the one stood at is looked at."""
-        return is_due(self.state.step + 1, self._task.health_interval)
+        return is_due(self.state.step + 1, self.task.health_interval)
 
     @property
     def _watched(self) -> Observer:
         """Made when it is first needed: most jobs that are never looked at never need it."""
         if self._observer is None:
-            rows = most_rows(self._task.batch_size, self._task.shards, 0)
-            self._observer = Observer(self._graph, rows, FAST)
+            rows = most_rows(self.task.batch_size, self.task.shards, 0)
+            self._observer = Observer(self.graph, rows, FAST)
         return self._observer
 
     def _groups(self, leaves: tuple[Leaf, ...], bounds: Bounds) -> tuple[Group, ...]:
@@ -225,7 +279,7 @@ class Replica:
         return statistics
 
     def _key(self, shard: int) -> Key:
-        return Key(self._task.learning.seed, DROPOUT, self.state.step, shard)
+        return Key(self.task.learning.seed, DROPOUT, self.state.step, shard)
 
     def _fill(self, reader: Reader, rows: Rows, plan: Plan) -> None:
         began = self._clock()
@@ -235,52 +289,13 @@ class Replica:
 
     def _order(self, epoch: int) -> Rows:
         if self._epoch_order[0] != epoch:
-            seed, rows = self._task.learning.seed, self._data.training.rows
+            seed, rows = self.task.learning.seed, self._data.training.rows
             self._epoch_order = (epoch, order(rows, seed, epoch))
         return self._epoch_order[1]
 
-    def advance(self, parts: Sequence[dict[Node, Sum]]) -> Commit:
-        """Adds up the roots of all shards and makes the step; raises IncompleteTree."""
-        began = self._clock()
-        total = summed(parts, self._task.shards)
-        rate = self._learning_rate()
-        rows = divisor(total.statistics)
-        norm = global_norm(total.gradient[: self._graph.parameter_count]) / rows
-        metrics = summarize(self._task.learning.loss, total.statistics)
-        # A batch of which no row counts loses nothing; its mean would be no number.
-        loss = metrics["loss"] if total.statistics[0] else 0.0
-        means = total.gradient[self._graph.parameter_count :]
-        is_finite = all(map(math.isfinite, (loss, norm, global_norm(means))))
-        is_finite = is_finite and self._can_be_squared(norm)
-        is_whole, before = self._is_look_due, self.state.parameters
-        moves = Moves(self._graph, total.gradient, rows) if is_whole or not is_finite else None
-        if is_finite:
-            self._update(total.gradient, rate, norm, rows)
-        else:
-            self.state.skip()
-        after = self.state.parameters
-        health = moves.health(total.observed, before, after, is_whole=is_whole) if moves else None
-        seconds, skipped = self._clock() - began, self.state.counters.skipped
-        return Commit(self.state.step, loss, rate, norm, metrics, seconds, skipped, health)
-
-    def _can_be_squared(self, norm: float) -> bool:
-        """Whether no square of an element can be infinite, which a slot would never get rid of."""
-        optimizer = self._task.learning.optimizer
-        is_clipped = optimizer.clip_norm is not None or optimizer.clip_value is not None
-        return is_clipped or norm < _LARGEST_NORM
-
-    def _update(self, total: Vector, rate: float, norm: float, rows: float) -> None:
-        self._mean_buffers(total)
-        gradient = total[: self._graph.parameter_count]
-        before = self.state.counters
-        self.state.advance(total, rate, self._scale(gradient, norm, rows))
-        # An update that overflows shows in the next step's loss; after the last there is none.
-        if self.state.step == self._task.learning.steps and not self.state.is_finite:
-            self.state.take_back(before)
-
     def heed(self, measured: tuple[tuple[int, float], ...]) -> None:
         """Lets the schedule know of validation losses and their steps, where it looks at them."""
-        schedule = self._task.learning.schedule
+        schedule = self.task.learning.schedule
         if isinstance(schedule, ReduceOnPlateauSchedule):
             for step, loss in measured:
                 self.state.measured(step, loss, schedule)
@@ -290,10 +305,10 @@ class Replica:
 
         None where every shard is finite and only their sum is not.
         """
-        batch = place(self.state.step - 1, self._data.training.rows, self._task.batch_size)
+        batch = place(self.state.step - 1, self._data.training.rows, self.task.batch_size)
         rows = self._order(batch.epoch)[batch.first : batch.last]
         self._plan.read(self.state.parameters)
-        for shard, (first, last) in enumerate(shard_bounds(len(rows), self._task.shards)):
+        for shard, (first, last) in enumerate(shard_bounds(len(rows), self.task.shards)):
             found = self._located(shard, rows[first:last]) if last > first else None
             if found:
                 bad = np.sort(self._data.training.numbers(rows[first:last][list(found.rows)]))
@@ -303,29 +318,16 @@ class Replica:
 
     def _located(self, shard: int, rows: Rows) -> NonFinite | None:
         self._fill(self._data.training, rows, self._plan)
-        key = Key(self._task.learning.seed, DROPOUT, self.state.step - 1, shard)
+        key = Key(self.task.learning.seed, DROPOUT, self.state.step - 1, shard)
         return self._plan.locate(len(rows), key)
 
-    def _learning_rate(self) -> float:
-        learning = self._task.learning
-        base = learning.optimizer.kind.learning_rate * self._task.rate_factor
+    @property
+    def learning_rate(self) -> float:
+        """That of the step after the one stood at."""
+        learning = self.task.learning
+        base = learning.optimizer.kind.learning_rate * self.task.rate_factor
         reductions = self.state.counters.plateau.reductions
         return learning_rate(learning.schedule, base, self.state.step, learning.steps, reductions)
-
-    def _mean_buffers(self, vector: Vector) -> None:
-        """Makes the sums behind the gradient means over the rows of the batch."""
-        batch = place(self.state.step, self._data.training.rows, self._task.batch_size)
-        sums = vector[self._graph.parameter_count :]
-        np.divide(sums, np.float32(batch.last - batch.first), out=sums)
-
-    def _scale(self, gradient: Vector, norm: float, rows: float) -> float:
-        """What makes the batch's clipped mean of the sum, whose elements are cut off here."""
-        optimizer = self._task.learning.optimizer
-        if optimizer.clip_value is not None:
-            with np.errstate(all="ignore"):
-                clip_elements(gradient, optimizer.clip_value * rows)
-            norm = global_norm(gradient) / rows
-        return clip_scale(norm, optimizer.clip_norm) / rows
 
     def evaluate(self, split: str, first: int, last: int) -> dict[Node, Statistics]:
         """Statistics of the blocks first … last-1 of a split, validation or test."""

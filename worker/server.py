@@ -3,36 +3,43 @@
 import os
 import platform
 import traceback
+import weakref
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from gradloom.worker.assembly import asked_of, data_sha256, joins_inputs
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import Prepared, prepare
+from gradloom.worker.engine.arrays import side_by_side
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.profile import profile_of
 from gradloom.worker.engine.selftest import self_test
-from gradloom.worker.exchange.star import packed, unpacked
+from gradloom.worker.exchange.exchange import Broken, Exchange, NoRoom
+from gradloom.worker.exchange.join import join
+from gradloom.worker.exchange.listener import Listener
+from gradloom.worker.fence import fence
 from gradloom.worker.initial_weights import WeightsError, load_weights
+from gradloom.worker.lockstep import Commit, Lockstep
 from gradloom.worker.messages import (
     Answer,
     AnswerKind,
-    Compute,
     Content,
     Evaluate,
+    Formation,
     Locate,
     Order,
     Snapshot,
     Task,
-    Work,
-    decode,
+    Train,
     encode,
 )
 from gradloom.worker.replica import Replica
-from gradloom.worker.state import Vector
+from gradloom.worker.state import Vector, newest_standings
 
 
 class DataChanged(Exception):
@@ -45,32 +52,53 @@ _REASONS: dict[type[Exception], str] = {
     DataChanged: "DATA_CHANGED",
     DataError: "DATA_UNREADABLE",
     WeightsError: "DATA_UNREADABLE",
+    NoRoom: "SHM_TOO_SMALL",
 }
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a worker stands in its formation: the exchange, and the steps it makes in it."""
+
+    formation: Formation
+    exchange: Exchange
+    steps: Lockstep
 
 
 class Server:
     """A replica behind messages: the task and the state to begin from first, then orders."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        """host is the address at which the other workers of a job reach this one."""
+        self._listener = Listener(host)
+        weakref.finalize(self, self._listener.close)
         self._replica: Replica | None = None
+        self._beginning: bytes | None = None
+        self._place: _Place | None = None
+        self._commits: list[Commit] = []
 
     def answer(self, message: "tuple[Task, bytes | None] | Order") -> bytes:
         """The encoded answer to a message; an error is an answer too, and never raised."""
+        self._commits = []
         try:
             if isinstance(message, Order):
                 return encode(self._obey(message))
             return encode(self._begin(*message))
+        except Broken as broken:
+            return encode(self._broken(message, broken))
         except Exception as error:
             return encode(_error(message, error))
 
     def _begin(self, task: Task, state: bytes | None) -> Answer:
-        """Loads the data and stands at the state's step, or at the beginning."""
+        """Loads the data, and remembers the state that the job begins with."""
+        self.leave()
         begin = _initial_weights(task) if state is None else lambda _: None
         self._replica = Replica(task, _data(task), begin=begin)
-        if state is not None:
-            self._replica.state.restore(state)
+        self._replica.rehearse()
+        self._beginning = state
         facts = {
             "node": platform.node(),
+            "address": self._listener.address,
             "pid": os.getpid(),
             "profile": profile_of(os.environ),
             "selftest_sha256": selftest_sha256(),
@@ -78,29 +106,92 @@ class Server:
         }
         return Answer(AnswerKind.READY, 0, facts)
 
+    def leave(self) -> None:
+        """Lets go of a job: its formation, its state and its data."""
+        if self._place:
+            self._place.exchange.close()
+        self._place = self._replica = self._beginning = None
+
     def _obey(self, order: Order) -> Answer:
         if self._replica is None:
             raise RuntimeError("an order came before the task")
-        facts: dict[str, object] = {"commit": self._stand_at(self._replica, order)}
-        more, body = _done(self._replica, order.work)
-        facts |= more
-        facts["seconds"] = self._replica.seconds.take()
+        facts, body = self._done(self._replica, order)
+        facts |= {"step": self._replica.state.step, "seconds": self._replica.seconds.take()}
         return Answer(AnswerKind.DONE, order.round, facts, body)
 
-    def _stand_at(self, replica: Replica, order: Order) -> dict[str, object] | None:
-        """Brings the replica to the order's step; the report of the step it made, if any."""
-        if order.state is not None:
-            replica.state.restore(order.state)
-        commit = None
+    def _stand(self, replica: Replica, order: Order) -> None:
+        """Stands at the order's step, for work that no other member takes part in."""
+        if order.state is not None or not replica.stands:
+            memory = side_by_side(replica.layout.vectors, replica.layout.size, np.float32)
+            replica.keep(memory, order.state or self._beginning, order.step)
+        replica.state.stand_at(order.step)
         replica.heed(order.measured)
-        if replica.state.step == order.step - 1:
-            answers = [decode(root) for root in order.roots]
-            parts = [unpacked(answer.facts.get("roots"), answer.body) for answer in answers]
-            commit = asdict(replica.advance(parts))
-            replica.heed(order.measured)
-        if replica.state.step != order.step:
-            raise RuntimeError(f"stands at step {replica.state.step}, not {order.step}")
-        return commit
+
+    def _entered(self, replica: Replica, order: Order) -> _Place:
+        """The place in the order's formation, which is entered where it is another one."""
+        if self._place is None or self._place.formation.number != order.formation.number:
+            self._place = self._enter(replica, order, self._place)
+        replica.state.stand_at(order.step)
+        replica.heed(order.measured)
+        return self._place
+
+    def _enter(self, replica: Replica, order: Order, before: _Place | None) -> _Place:
+        fence(order.fence)
+        formation, number = order.formation, order.worker
+        if before:
+            before.exchange.close()
+        exchange = join(
+            formation, number, self._listener, replica.layout, before and before.exchange
+        )
+        if exchange.is_fresh:
+            replica.keep(exchange.state, order.state or self._beginning, order.step)
+        else:
+            replica.share(exchange.state)
+        self._beginning = None
+        replica.write_to(exchange.registers)
+        mine = next(each for each in formation.members if each.worker == number)
+        cell = [i for i, each in enumerate(formation.members) if each.cell == mine.cell]
+        notes = exchange.agree(replica.state.standings().encode())
+        replica.state.adopt(newest_standings(notes[place].decode() for place in cell))
+        steps = Lockstep(replica, exchange, (mine.first, mine.last), tuple(cell))
+        return _Place(formation, exchange, steps)
+
+    def _done(self, replica: Replica, order: Order) -> tuple[dict[str, object], bytes]:
+        """Facts and bytes that come of the order's work."""
+        if isinstance(order.work, Train):
+            return self._train(self._entered(replica, order).steps, order.work.steps), b""
+        self._stand(replica, order)
+        match order.work:
+            case Evaluate():
+                return _evaluate(replica, order.work)
+            case Snapshot():
+                return _snapshot(replica, order.work)
+            case Locate():
+                return _locate(replica)
+
+    def _train(self, steps: Lockstep, count: int) -> dict[str, object]:
+        steps.begin_round()
+        for commit in steps.steps(count):
+            self._commits.append(commit)
+        return {
+            "commits": [asdict(commit) for commit in self._commits],
+            "compute_seconds": steps.compute_seconds,
+            "longest_step": steps.longest_step,
+        }
+
+    def _broken(self, message: object, broken: Broken) -> Answer:
+        """The formation cannot go on; the state stands where it stands."""
+        replica = self._replica
+        facts = {
+            "step": replica.state.step if replica and replica.stands else -1,
+            "commits": [asdict(commit) for commit in self._commits],
+            "culprit": broken.culprit,
+            "why": broken.why,
+            "message": str(broken),
+            "seconds": replica.seconds.take() if replica else {},
+        }
+        number = message.round if isinstance(message, Order) else 0
+        return Answer(AnswerKind.BROKEN, number, facts)
 
 
 @cache
@@ -145,24 +236,6 @@ def _changed(whose: str, found: str, before: str) -> DataChanged:
         f"The {whose} SHA-256 is {found[:12]}, it was {before[:12]} when the job was "
         "made: put the old files back, or submit the job anew."
     )
-
-
-def _done(replica: Replica, work: Work) -> tuple[dict[str, object], bytes]:
-    """Facts and bytes that come of a piece of work."""
-    match work:
-        case Compute():
-            return _compute(replica, work)
-        case Evaluate():
-            return _evaluate(replica, work)
-        case Snapshot():
-            return _snapshot(replica, work)
-        case Locate():
-            return _locate(replica)
-
-
-def _compute(replica: Replica, work: Compute) -> tuple[dict[str, object], bytes]:
-    roots, body = packed(replica.compute(work.first, work.last))
-    return {"roots": roots}, body
 
 
 def _evaluate(replica: Replica, work: Evaluate) -> tuple[dict[str, object], bytes]:

@@ -5,6 +5,8 @@ each small job, and one at the end. The kernels stay in the folder that the comp
 """
 
 import json
+import math
+import os
 import sys
 import tempfile
 import time
@@ -47,12 +49,14 @@ from gradloom.worker.engine.specimens import (
 )
 from gradloom.worker.messages import (
     AnswerKind,
-    Compute,
     Content,
     Evaluate,
+    Formation,
+    Member,
     Order,
     Snapshot,
     Task,
+    Train,
     Work,
     decode,
 )
@@ -145,17 +149,18 @@ def train(trial: Trial, folder: Path) -> None:
     """Does in this process what a worker does for a job, once. Raises WarmupFailed."""
     server = Server()
     _answered(trial, server.answer((_task(trial, folder), None)))
-    roots = _answered(trial, server.answer(Order(1, 0, Compute(0, _SHARDS))))
-    later: tuple[Work, ...] = (Evaluate("validation", 0, 1), Snapshot(Content.STATE))
-    for number, work in enumerate(later, 2):
-        _answered(trial, server.answer(Order(number, 1, work, roots=(roots,))))
+    alone = (Member(0, 0, "", os.getpid(), 0, _SHARDS),)
+    formation = Formation(1, alone, b"", "", patience=math.inf)
+    works: tuple[Work, ...] = (Train(1), Evaluate("validation", 0, 1), Snapshot(Content.STATE))
+    for number, work in enumerate(works, 1):
+        _answered(trial, server.answer(Order(0, number, min(number - 1, 1), formation, work)))
+    server.leave()
 
 
-def _answered(trial: Trial, encoded: bytes) -> bytes:
+def _answered(trial: Trial, encoded: bytes) -> None:
     answer = decode(encoded)
     if answer.kind is AnswerKind.ERROR:
         raise WarmupFailed(f"{trial.name}: {answer.facts.get('message')}")
-    return encoded
 
 
 def _task(trial: Trial, folder: Path) -> Task:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from gradloom.service.api.changes import resources_change
 from gradloom.service.api.creation import (
     Checked,
     Validate,
@@ -144,6 +145,15 @@ class JobService(jobs_pb2_grpc.JobServiceServicer):
         """See jobs.proto."""
         job = await asyncio.to_thread(self._store.cancel, checked_name(request.name))
         return jobs_pb2.CancelJobResponse(job=job_to_wire(job))
+
+    async def UpdateJob(
+        self, request: jobs_pb2.UpdateJobRequest, context: Context
+    ) -> jobs_pb2.UpdateJobResponse:
+        """See jobs.proto."""
+        name = checked_name(request.job.name, "job.name")
+        change = resources_change(request)
+        job = await asyncio.to_thread(self._store.change_resources, name, change)
+        return jobs_pb2.UpdateJobResponse(job=job_to_wire(job))
 
     @property
     def watched(self) -> frozenset[str]:

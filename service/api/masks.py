@@ -51,13 +51,13 @@ def read_mask(message: FieldMask, default: Mask) -> Mask:
 
 def _faults(paths: Sequence[str]) -> Iterator[SpecFault]:
     for index, path in enumerate(paths):
-        sentence = "" if path == "*" else _wrong(path)
+        sentence = "" if path == "*" else wrong_path(path)
         if sentence:
             yield SpecFault(f"read_mask.paths[{index}]", sentence)
 
 
-def _wrong(path: str) -> str:
-    """What is wrong with a path; nothing if nothing is."""
+def wrong_path(path: str) -> str:
+    """What is wrong with a path in a Job; nothing if nothing is."""
     message: Descriptor | None = _JOB
     before = "Job"
     for word in path.split("."):

@@ -12,12 +12,12 @@ _DRAWN = 8
 _LONGEST_ID = 63
 
 
-def checked_name(name: str) -> str:
-    """The name, if it is one of a job; InvalidRequest otherwise."""
+def checked_name(name: str, field: str = "name") -> str:
+    """The name, if it is one of a job; InvalidRequest, for this field, otherwise."""
     if _NAME.fullmatch(name):
         return name
     sentence = f"{quoted(name)} is no name of a job: write jobs/ID, such as jobs/digits-k7m2q9xa."
-    raise InvalidRequest([SpecFault("name", sentence)])
+    raise InvalidRequest([SpecFault(field, sentence)])
 
 
 def new_id(title: str, choose: Callable[[str], str]) -> str:

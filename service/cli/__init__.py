@@ -31,6 +31,7 @@ COMMANDS = {
     "list": ("gradloom.service.cli.jobs", "Show all jobs, newest first."),
     "describe": ("gradloom.service.cli.jobs", "Show everything about a job."),
     "watch": ("gradloom.service.cli.jobs", "Follow a job to its end."),
+    "update": ("gradloom.service.cli.update", "Change how many workers a job may have."),
     "cancel": ("gradloom.service.cli.jobs", "Ask a job to end."),
     "export": ("gradloom.service.cli.export", "Write a model for PyTorch or as ONNX."),
     "warmup": ("gradloom.service.cli.warmup", "Compile all kernels ahead of the first job."),

@@ -10,15 +10,19 @@ from gradloom.worker.messages import Answer, Order, Task
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker has loaded its task. facts: node, pid, profile, selftest_sha256."""
+    """A worker has loaded its task; its answer's facts say where and what it is.
+
+    warm: it was there before it was asked for.
+    """
 
     worker: int
     answer: Answer
+    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A worker did its part of a round; encoded is the answer as it came, to be passed on."""
+    """A worker answered an order and lives on; encoded is the answer as it came."""
 
     worker: int
     answer: Answer
@@ -27,11 +31,17 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A worker will answer no more: it died, could not start or raised an error."""
+    """A worker will answer no more: it died, could not start or raised an error.
+
+    log are the last lines that it wrote, where they can be read; node is the host it was on, as
+    its READY named it, empty where it never was ready.
+    """
 
     worker: int
     reason: Reason
     message: str
+    log: tuple[str, ...] = ()
+    node: str = ""
 
 
 WorkerEvent = Ready | Answered | Gone
@@ -82,10 +92,14 @@ def event_of(worker: int, answer: Answer, encoded: bytes) -> WorkerEvent:
     match answer.kind:
         case "ready":
             return Ready(worker, answer)
-        case "done":
-            return Answered(worker, answer, encoded)
-        case _:
+        case "error" if answer.facts.get("reason") not in _LIVES_ON:
             return Gone(worker, _reason(answer), str(answer.facts.get("message", "")))
+        case _:
+            return Answered(worker, answer, encoded)
+
+
+# Errors after which a worker is as good as before: the coordinator has it go on in another way.
+_LIVES_ON = frozenset({"SHM_TOO_SMALL"})
 
 
 def _reason(answer: Answer) -> Reason:

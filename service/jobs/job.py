@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from gradloom.service.errors import WrongState
-from gradloom.service.jobs.spec import JobSpec
+from gradloom.service.jobs.spec import JobSpec, Resources
 from gradloom.service.jobs.states import TRANSITIONS, Reason, State
 
 # A job keeps the newest; all of them are in its history.
@@ -206,7 +206,16 @@ class Diagnosed:
     diagnosis: Diagnosis
 
 
-Event = StateChanged | Progressed | CheckpointWritten | IncidentHappened | Diagnosed
+@dataclass(frozen=True, slots=True)
+class ResourcesChanged:
+    """The user wants the job to have other workers from now on."""
+
+    resources: Resources
+
+
+Event = (
+    StateChanged | Progressed | CheckpointWritten | IncidentHappened | Diagnosed | ResourcesChanged
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +279,8 @@ def apply(job: Job, event: Event, time: datetime) -> Job:
             return _progressed(job, progress)
         case Diagnosed(diagnosis):
             return replace(job, diagnoses=(*job.diagnoses, diagnosis)[-MOST_DIAGNOSES:])
+        case ResourcesChanged(resources):
+            return replace(job, spec=replace(job.spec, resources=resources))
         case _:
             return job
 

@@ -11,6 +11,7 @@ from gradloom.service.jobs.job import Checkpoint, Event, Job, Recorded
 from gradloom.service.jobs.states import State
 from gradloom.service.jobs.store import (
     Change,
+    ChangeResources,
     Clock,
     Listener,
     Listeners,
@@ -23,6 +24,7 @@ from gradloom.service.jobs.store import (
     changed,
     fold,
     name_taken,
+    resources_change,
 )
 
 
@@ -97,6 +99,12 @@ class MemoryStore:
     def cancel(self, name: str) -> Job:
         """See JobStore."""
         return self._commit(name, lambda job: fold(job, cancellation(job), self._clock()))
+
+    def change_resources(self, name: str, change: ChangeResources) -> Job:
+        """See JobStore."""
+        return self._commit(
+            name, lambda job: fold(job, resources_change(job, change), self._clock())
+        )
 
     def history(self, name: str, after_revision: int, limit: int) -> tuple[Recorded, ...]:
         """See JobStore."""

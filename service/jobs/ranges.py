@@ -65,9 +65,31 @@ def resources_faults(resources: Resources, training: Training | None) -> Iterato
         yield SpecFault("resources.workers", sentence)
     elif training and training.update_rows > 0 and resources.workers > shards_of(training) > 0:
         yield SpecFault("resources.workers", _too_many_workers(resources.workers, training))
+    yield from _bounds_faults(resources, training)
     if resources.max_failures < 0:
         sentence = f"max_failures is {resources.max_failures}: give 0 or more."
         yield SpecFault("resources.max_failures", sentence)
+
+
+def _bounds_faults(resources: Resources, training: Training | None) -> Iterator[SpecFault]:
+    """That 1 <= min_workers <= workers <= max_workers <= shards, where the bounds are given."""
+    fewest, workers, most = resources.min_workers, resources.workers, resources.max_workers
+    for name, value in (("min_workers", fewest), ("max_workers", most)):
+        if value < 0:
+            sentence = f"{name} is {value}: give at least 1, or 0 for as many as workers."
+            yield SpecFault(f"resources.{name}", sentence)
+    if fewest > workers > 0:
+        sentence = (
+            f"min_workers is {fewest}, more than workers, {workers}: lower it or raise workers."
+        )
+        yield SpecFault("resources.min_workers", sentence)
+    if 0 < most < workers:
+        sentence = (
+            f"max_workers is {most}, fewer than workers, {workers}: raise it or lower workers."
+        )
+        yield SpecFault("resources.max_workers", sentence)
+    elif training and training.update_rows > 0 and most > shards_of(training) > 0:
+        yield SpecFault("resources.max_workers", _too_many_workers(most, training))
 
 
 def checkpoints_faults(checkpoints: Checkpoints) -> Iterator[SpecFault]:

@@ -38,10 +38,25 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Workers, and the failures blamed on the job before it is given up."""
+    """Workers wanted, and the failures blamed on the job before it is given up.
+
+    min_workers and max_workers bound what the job may have to go on; 0 is as many as workers.
+    """
 
     workers: int = 1
     max_failures: int = 10
+    min_workers: int = 0
+    max_workers: int = 0
+
+    @property
+    def fewest(self) -> int:
+        """Workers the job starts, and goes on, with at least."""
+        return self.min_workers or self.workers
+
+    @property
+    def most(self) -> int:
+        """Workers the job may grow to."""
+        return self.max_workers or self.workers
 
 
 @dataclass(frozen=True, slots=True)

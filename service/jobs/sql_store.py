@@ -42,6 +42,7 @@ from gradloom.service.jobs.sqlite import Hold, hold, open_engine, refuse_shared,
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.jobs.store import (
     Change,
+    ChangeResources,
     Clock,
     Listener,
     Listeners,
@@ -54,6 +55,7 @@ from gradloom.service.jobs.store import (
     changed,
     fold,
     name_taken,
+    resources_change,
 )
 
 _FINAL = tuple(state.value for state in State if state.is_final)
@@ -141,6 +143,12 @@ class SqlStore:
     def cancel(self, name: str) -> Job:
         """See JobStore."""
         return self._commit(name, lambda job: fold(job, cancellation(job), self._clock()))
+
+    def change_resources(self, name: str, change: ChangeResources) -> Job:
+        """See JobStore."""
+        return self._commit(
+            name, lambda job: fold(job, resources_change(job, change), self._clock())
+        )
 
     def history(self, name: str, after_revision: int, limit: int) -> tuple[Recorded, ...]:
         """See JobStore; an event that cannot be read is an incident of that name."""

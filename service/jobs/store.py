@@ -12,14 +12,17 @@ from gradloom.service.jobs.job import (
     Event,
     Job,
     Recorded,
+    ResourcesChanged,
     StateChanged,
     Transition,
     apply,
 )
+from gradloom.service.jobs.spec import Resources
 from gradloom.service.jobs.states import TRANSITIONS, Reason, State
 
 Clock = Callable[[], datetime]
 Change = Callable[[Job], Job]
+ChangeResources = Callable[[Job], Resources]
 Step = Callable[[Job], tuple[Job, tuple[Recorded, ...]]]
 Listener = Callable[[str], None]
 Unsubscribe = Callable[[], None]
@@ -88,6 +91,13 @@ class JobStore(Protocol):
 
     def cancel(self, name: str) -> Job:
         """Writes down the wish that the job ends; WrongState once it has ended otherwise."""
+        ...
+
+    def change_resources(self, name: str, change: ChangeResources) -> Job:
+        """Writes down the resources the user wants for the job now, if they are other ones.
+
+        WrongState once the job ends. What `change` raises is passed on.
+        """
         ...
 
     def history(self, name: str, after_revision: int, limit: int) -> tuple[Recorded, ...]:
@@ -165,6 +175,14 @@ def cancellation(job: Job) -> tuple[Event, ...]:
 
 
 _CANCELLABLE = tuple(state for state, targets in TRANSITIONS.items() if State.CANCELLING in targets)
+
+
+def resources_change(job: Job, change: ChangeResources) -> tuple[Event, ...]:
+    """The events that say the user wants other resources; none where the job has these."""
+    if State.CANCELLING not in TRANSITIONS[job.state]:
+        raise WrongState(job.name, state=job.state, needs=_CANCELLABLE)
+    resources = change(job)
+    return () if resources == job.spec.resources else (ResourcesChanged(resources),)
 
 
 class Listeners:

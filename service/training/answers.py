@@ -2,29 +2,69 @@
 
 from collections.abc import Iterable, Mapping
 
+from gradloom.service.training.events import RoundBroken, WorkerAnswered
 from gradloom.service.training.progress import StepReport
 from gradloom.worker.engine.health import Health, LayerHealth, ParameterHealth
+from gradloom.worker.exchange.exchange import Why
 from gradloom.worker.exchange.tree import Node, reduce
 from gradloom.worker.messages import Answer, BadAnswer
 
 Statistics = tuple[float, ...]
 Fields = Mapping[str, object]
 
+# Of what a worker says in its own words.
+MESSAGE_LENGTH = 500
 
-def step_report(answer: Answer) -> StepReport | None:
-    """The report of the step that the worker committed before it did its part; None if none."""
-    commit = answer.facts.get("commit")
-    if not isinstance(commit, dict):
-        return None
+
+def step_reports(answer: Answer, after: int) -> tuple[StepReport, ...]:
+    """The reports of the steps that the worker made in the round, of those after a step."""
+    if "commits" not in answer.facts:
+        return ()
+    commits = _records(answer.facts, "commits")
+    return tuple(_step_report(commit) for commit in commits if integer(commit, "step") > after)
+
+
+def _step_report(commit: Fields) -> StepReport:
     return StepReport(
         step=integer(commit, "step"),
         loss=number(commit, "loss"),
         learning_rate=number(commit, "learning_rate"),
         gradient_norm=number(commit, "gradient_norm"),
-        seconds={"update": number(commit, "seconds")},
+        seconds={},
         metrics=_numbers(commit, "metrics"),
         skipped=integer(commit, "skipped"),
         health=_health(commit),
+    )
+
+
+def done(worker: int, answer: Answer) -> WorkerAnswered:
+    """A worker did its part of a round; what it says of training is there where it trained."""
+    facts = answer.facts
+    return WorkerAnswered(
+        worker,
+        answer.round,
+        integer(facts, "step"),
+        sum(seconds(answer).values()),
+        _perhaps(facts, "compute_seconds") or 0.0,
+        _perhaps(facts, "longest_step") or 0.0,
+    )
+
+
+def broken(worker: int, answer: Answer, time: float) -> RoundBroken:
+    """A worker could not go on because of another one."""
+    facts = answer.facts
+    try:
+        why = Why(str(facts.get("why")))
+    except ValueError as error:
+        raise BadAnswer(f"a worker's answer blames another for {facts.get('why')!r}") from error
+    return RoundBroken(
+        worker,
+        answer.round,
+        integer(facts, "step"),
+        integer(facts, "culprit"),
+        why,
+        str(facts.get("message"))[:MESSAGE_LENGTH],
+        time,
     )
 
 

@@ -1,17 +1,41 @@
 """One training run as a pure state machine: an event comes in, commands go out.
 
-The run is a sequence of rounds. A round is one piece of work at one committed step, divided among
-the active workers, under a number that is never used again; it counts when all its answers are in,
-and an answer to an older round is dropped. When a worker fails, the round is given to the others
-under a new number. Committing a step costs no message of its own: the answers of its round travel
-with the orders of the next one, and each worker adds them up and updates its own replica.
+The run is a sequence of rounds. A round is one piece of work at one committed step under a number
+that is never used again; in a round of training the members of a formation make steps on their own,
+in lock-step, and answer at its end. Between two rounds workers may join and leave: then a new
+formation begins. When a member fails, the others answer at which step they stand; the smallest of
+those steps counts, and the survivors go on from it in a new formation.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.breaches import (
+    MOST_FRUITLESS,
+    Culprit,
+    cut_off,
+    lost_nodes,
+    most_blamed,
+    silent,
+)
+from gradloom.service.training.course import Course
+from gradloom.service.training.crew import (
+    Crew,
+    Worker,
+    cells_of,
+    in_turn,
+    leaders,
+    members_of,
+    shared_out,
+)
+from gradloom.service.training.deadlines import (
+    CONFIRMATION,
+    MOST_PATIENCE,
+    OTHER_WORK,
+    agreement,
+    patience,
+    round_limit,
+)
 from gradloom.service.training.events import (
     Begin,
     Cancelled,
@@ -21,13 +45,19 @@ from gradloom.service.training.events import (
     Draining,
     End,
     Event,
+    Expect,
+    Form,
     KeepModel,
     KeepSnapshot,
     Located,
     MarkRunning,
     Measured,
+    NoRoom,
     NotFinite,
     Report,
+    Resized,
+    RoundBroken,
+    RoundOverdue,
     Send,
     StartWorker,
     StopWorker,
@@ -35,66 +65,67 @@ from gradloom.service.training.events import (
     WorkerFailed,
     WorkerReady,
 )
-from gradloom.service.training.policies import Failure, FailurePolicy, NonFinitePolicy
-from gradloom.worker.messages import Compute, Content, Evaluate, Locate, Snapshot, Work
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """What a run has to do: steps from start_step on, and the splits that are measured.
-
-    validation_blocks and test_blocks are 0 where there is nothing to measure.
-    """
-
-    steps: int
-    steps_per_epoch: int
-    shards: int
-    workers: int
-    start_step: int = 0
-    validation_blocks: int = 0
-    test_blocks: int = 0
-    non_finite: NonFinitePolicy = field(default_factory=NonFinitePolicy)
-
-    def ends_epoch(self, step: int) -> bool:
-        """Whether the step is the last one of an epoch."""
-        return step > 0 and step % self.steps_per_epoch == 0
-
-
-@dataclass(slots=True)
-class _Worker:
-    """What is known of a worker: None stands nowhere yet; step is the newest it was led to."""
-
-    ready: bool = False
-    step: int | None = None
-
-
-def divide(parts: int, workers: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """Consecutive ranges of parts for the workers, as even as can be; none is empty."""
-    ordered = sorted(workers)[:parts]
-    bounds = [i * parts // len(ordered) for i in range(len(ordered) + 1)]
-    return {worker: (bounds[i], bounds[i + 1]) for i, worker in enumerate(ordered)}
+from gradloom.service.training.pace import Pace, Sample, is_out_of_date
+from gradloom.service.training.policies import Failure, FailurePolicy
+from gradloom.service.training.round import Round, Word
+from gradloom.service.training.shares import Speeds, divide
+from gradloom.service.wording import plural
+from gradloom.worker.messages import (
+    Content,
+    Evaluate,
+    Formation,
+    Locate,
+    Member,
+    Snapshot,
+    Train,
+    Work,
+)
 
 
 class Coordinator:
-    """Decides what the workers of one run do next. Knows no clock, array, thread or process."""
+    """Decides what the workers of one run do next. Knows no clock, array, thread or process.
 
-    def __init__(self, course: Course, policy: FailurePolicy, first_round: int = 1) -> None:
+    key and segment are those of the run's formations.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        policy: FailurePolicy,
+        first_round: int = 1,
+        *,
+        key: bytes = b"",
+        segment: str = "",
+    ) -> None:
         self._course = course
         self._policy = policy
-        self._workers: dict[int, _Worker] = {}
+        self._key = key
+        self._segment = segment
+        self._least = course.least
+        self._wanted = course.workers
+        self._crew = Crew()
         self._next_worker = 0
-        self._round = first_round - 1
+        self._number = first_round - 1
         self._step = course.start_step
         self._running = False
         self._ended = False
-        self._work: Work | None = None
-        self._pending: set[int] = set()
+        self._time = 0.0
+        self._round: Round | None = None
+        self._formation: Formation | None = None
+        self._formation_stands = False
+        self._formation_is_entered = False
+        self._cells_are_shared = True
+        self._casualties: list[Failure] = []
+        self._fence: dict[str, tuple[int, ...]] = {}
+        self._fruitless = 0
+        self._pace = Pace()
+        self._speeds = Speeds()
         self._snapshot_step: int | None = None
         self._saved_step: int | None = course.start_step
         self._measured: set[tuple[str, int]] = set()
         self._checkpoint_due = False
         self._draining = False
-        self._broken: NotFinite | None = None
+        self._not_finite: NotFinite | None = None
 
     @property
     def step(self) -> int:
@@ -104,7 +135,7 @@ class Coordinator:
     @property
     def round(self) -> int:
         """Number of the newest round."""
-        return self._round
+        return self._number
 
     @property
     def policy(self) -> FailurePolicy:
@@ -114,11 +145,13 @@ class Coordinator:
     @property
     def active(self) -> tuple[int, ...]:
         """Workers that take part in rounds."""
-        return tuple(sorted(n for n, w in self._workers.items() if w.ready))
+        return tuple(member.worker for member in self._members)
 
-    def shares(self) -> dict[int, tuple[int, int]]:
-        """Which shards each active worker computes."""
-        return divide(self._course.shards, self.active) if self.active else {}
+    @property
+    def _members(self) -> tuple[Member, ...]:
+        """Members of the newest formation that are still there."""
+        members = self._formation.members if self._formation else ()
+        return tuple(member for member in members if member.worker in self._crew)
 
     def handle(self, event: Event) -> list[Command]:
         """The commands that follow from an event; none once the run has ended."""
@@ -126,18 +159,24 @@ class Coordinator:
             return []
         match event:
             case Begin():
-                return self._begin()
-            case WorkerReady(worker):
-                return self._ready(worker)
-            case WorkerAnswered(worker, number):
-                return self._answered(worker, number)
+                return self._fill()
+            case WorkerReady():
+                return self._ready(event)
+            case WorkerAnswered():
+                return self._answered(event)
+            case RoundBroken() | NoRoom():
+                return self._heard(event)
             case WorkerFailed():
                 return self._failed(event)
+            case RoundOverdue(number, time):
+                return self._overdue(number, time)
             case NotFinite():
-                self._broken = event
-                return self._next_round()
+                self._not_finite = event if event.round == self._number else self._not_finite
+                return []
             case Located(worker, number, message):
                 return self._located(worker, number, message)
+            case Resized(least, workers):
+                return self._resized(least, workers)
             case CheckpointDue():
                 self._checkpoint_due = True
                 return []
@@ -147,42 +186,242 @@ class Coordinator:
             case Draining():
                 return self._drain()
 
-    def _begin(self) -> list[Command]:
-        return [self._start_worker() for _ in range(self._course.workers)]
+    # Workers come.
+
+    def _fill(self) -> list[Command]:
+        """Starts as many workers as are missing, later and later where they go on failing."""
+        missing = 0 if self._draining else max(self._wanted - len(self._crew), 0)
+        return [self._start_worker() for _ in range(missing)]
 
     def _start_worker(self) -> Command:
         worker = self._next_worker
         self._next_worker += 1
-        self._workers[worker] = _Worker()
-        return StartWorker(worker)
+        self._crew[worker] = Worker()
+        return StartWorker(worker, self._policy.backoff())
 
-    def _ready(self, number: int) -> list[Command]:
-        worker = self._workers.get(number)
+    def _ready(self, event: WorkerReady) -> list[Command]:
+        worker = self._crew.get(event.worker)
         if worker is None:
             return []
-        worker.ready, worker.step = True, self._course.start_step
-        return [] if self._running else self._run_when_all_ready()
+        worker.ready = event
+        return [] if self._running else self._run_when_enough_are_ready()
 
-    def _run_when_all_ready(self) -> list[Command]:
-        if not all(worker.ready for worker in self._workers.values()):
+    def _run_when_enough_are_ready(self) -> list[Command]:
+        if len(self._crew.ready()) < self._least:
             return []
         self._running = True
         return [MarkRunning(), *self._next_round()]
 
-    def _answered(self, worker: int, number: int) -> list[Command]:
-        if number != self._round or worker not in self._pending:
-            return []
-        if isinstance(self._work, Locate):
-            return self._located(worker, number, "The worker that was asked where says nothing.")
-        self._pending.discard(worker)
-        return [] if self._pending else [*self._completed(), *self._next_round()]
+    def _resized(self, least: int, workers: int) -> list[Command]:
+        """Workers are started at once; those that are too many leave at the end of the round."""
+        before, self._wanted = self._wanted, max(1, min(workers, self._course.shards))
+        self._least = max(1, min(least, self._wanted))
+        if self._wanted == before:
+            return [] if self._running else self._run_when_enough_are_ready()
+        message = f"{plural(self._wanted, 'worker')} from now on, {before} before."
+        report = Report(Reason.WORKERS_CHANGED, -1, self._step, message)
+        if self._running:
+            return [report, *self._fill()]
+        return [report, *self._dismiss(), *self._fill(), *self._run_when_enough_are_ready()]
 
-    def _completed(self) -> list[Command]:
+    def _dismiss(self) -> list[Command]:
+        """Lets go of workers that are too many, of those first whose leaving costs least."""
+        by_cost = sorted(
+            self._crew,
+            key=lambda n: (self._crew[n].ready is not None, self._crew[n].holds, -n),
+        )
+        dismissed = by_cost[: max(len(self._crew) - self._wanted, 0)]
+        for worker in dismissed:
+            del self._crew[worker]
+        return [StopWorker(worker) for worker in dismissed]
+
+    # Answers come in.
+
+    def _answered(self, event: WorkerAnswered) -> list[Command]:
+        round = self._round
+        if round is None or event.round != round.number or event.worker not in round.pending:
+            return []
+        if isinstance(round.work, Locate):
+            message = "The worker that was asked where says nothing."
+            return self._located(event.worker, event.round, message)
+        if not round.may_end_at(event.step):
+            return self._failed(_wrong_step(event, round, self._time))
+        return self._heard(event)
+
+    def _heard(self, word: Word) -> list[Command]:
+        if isinstance(word, RoundBroken):
+            self._time = max(self._time, word.time)
+        if self._round is None or not self._round.hear(word):
+            return []
+        return self._settled_or_waiting(self._round)
+
+    def _settled_or_waiting(self, round: Round) -> list[Command]:
+        if not round.pending:
+            return self._settle(round)
+        if not round.is_broken or not isinstance(round.work, Train):
+            return []
+        if round.waits_for_the_frozen_alone:
+            return self._give_up_the_silent(round)
+        if round.waits_for_culprits_alone:
+            return self._set_limit(round, 2, CONFIRMATION)
+        assert self._formation is not None, "a round has a formation"
+        seconds = agreement(self._pace.longest_step, self._formation.patience)
+        return self._set_limit(round, 1, seconds)
+
+    def _set_limit(self, round: Round, number: int, seconds: float) -> list[Command]:
+        """Sets the first or second limit of a round that broke, once."""
+        if round.limits >= number:
+            return []
+        round.limits = number
+        return [Expect(round.number, seconds)]
+
+    def _overdue(self, number: int, time: float) -> list[Command]:
+        self._time = max(self._time, time)
+        round = self._round
+        return self._give_up_the_silent(round) if round and round.number == number else []
+
+    def _give_up_the_silent(self, round: Round) -> list[Command]:
+        culprits = silent(round.pending, round.blames)
+        gone = [command for culprit in culprits for command in self._expel(culprit)]
+        return [*gone, *self._settle(round)]
+
+    # Workers go.
+
+    def _failed(self, event: WorkerFailed) -> list[Command]:
+        self._time = max(self._time, event.time)
+        worker = self._crew.pop(event.worker, None)
+        if worker is None:
+            return []
+        gone = self._mourn(event.worker, worker, event.reason, event.message, event.log)
+        round = self._round
+        if round is None or event.worker not in round.pending:
+            self._note_death(event.worker, worker.node)
+            return [*gone, *self._judge()]
+        self._note_death(event.worker, worker.node)
+        return [*gone, *self._settled_or_waiting(round)]
+
+    def _expel(self, culprit: Culprit) -> list[Command]:
+        """Has a worker killed that is said to be at fault, and its node make sure of it."""
+        worker = self._crew.pop(culprit.worker, None)
+        if worker is None:
+            return []
+        if worker.ready:
+            self._fence[worker.node] = (*self._fence.get(worker.node, ()), worker.ready.pid)
+        gone = self._mourn(culprit.worker, worker, culprit.reason, culprit.message)
+        self._note_death(culprit.worker, worker.node)
+        return gone
+
+    def _note_death(self, number: int, node: str) -> None:
+        if self._round:
+            self._round.lose(number, node)
+        if self._formation and any(m.worker == number for m in self._formation.members):
+            self._formation_stands = False
+
+    def _mourn(
+        self, number: int, worker: Worker, reason: Reason, message: str, log: tuple[str, ...] = ()
+    ) -> list[Command]:
+        failure = Failure(
+            reason,
+            message,
+            self._step,
+            self._number,
+            worker.ready is not None,
+            self._time,
+            self._round.end if self._round else self._step + 1,
+            number,
+            worker.node,
+            log,
+        )
+        self._casualties.append(failure)
+        return [Report(reason, number, self._step, message, worker.node), StopWorker(number)]
+
+    def _judge(self) -> list[Command]:
+        """What follows from the failures since it was last asked: the end, or replacements."""
+        casualties, self._casualties = self._casualties, []
+        if not casualties:
+            return []
+        goes_on = self._running and bool(self._members)
+        for failure in casualties:
+            self._policy = self._policy.after(failure)
+            verdict = self._policy.verdict(goes_on=goes_on)
+            if verdict is not None:
+                return self._end(State.FAILED, verdict.reason, verdict.message)
+        return self._fill() if not self._running or self._eligible() else []
+
+    # A round ends.
+
+    def _settle(self, round: Round) -> list[Command]:
+        """All members have answered or are gone: what counts, who has to leave, what comes next."""
+        before = self._step
+        commands = self._part(round) if round.is_broken else []
+        commands += self._stand(round)
+        fruitless = round.is_broken and self._step == before and not round.dead
+        self._fruitless = self._fruitless + 1 if fruitless else 0
+        self._formation_stands = self._formation_stands and not round.is_broken
+        commands += [*self._tell_of_nodes(round), *self._pin_down(round)]
+        if not round.is_broken:
+            commands += self._completed(round)
+        return commands if self._ended else [*commands, *self._next_round()]
+
+    def _part(self, round: Round) -> list[Command]:
+        """Expels those who cannot stay, though they have answered; gives up cells without room."""
+        answered = {m.worker: m.cell for m in self._members if m.worker in round.answers}
+        culprits = cut_off(answered, round.blames)
+        if not culprits and self._fruitless + 1 >= MOST_FRUITLESS and not round.dead:
+            culprits = most_blamed(answered, round.blames)
+        no_room = [word for word in round.answers.values() if isinstance(word, NoRoom)]
+        commands = self._without_cells(no_room[0]) if no_room else []
+        return [*commands, *(command for c in culprits for command in self._expel(c))]
+
+    def _without_cells(self, word: NoRoom) -> list[Command]:
+        """Every worker keeps its own state from now on, and all talk over sockets."""
+        if not self._cells_are_shared:
+            return self._expel(Culprit(word.worker, Reason.SHM_TOO_SMALL, word.message))
+        self._cells_are_shared = False
+        node = self._crew[word.worker].node if word.worker in self._crew else ""
+        return [Report(Reason.SHM_TOO_SMALL, word.worker, self._step, word.message, node)]
+
+    def _stand(self, round: Round) -> list[Command]:
+        """The step that all who hold the state can stand at; one that is newer counts."""
+        if not isinstance(round.work, Train):
+            return []
+        standing = round.standing({n: worker.holds for n, worker in self._crew.items()})
+        standing = {n: step for n, step in standing.items() if n in self._crew}
+        for number, worker in self._crew.items():
+            worker.holds = number in standing
+        if not standing:
+            return []
+        before, self._step = self._step, max(self._step, min(standing.values()))
+        return [Commit(self._step)] if self._step > before else []
+
+    def _tell_of_nodes(self, round: Round) -> list[Command]:
+        """Nodes that were lost as a whole, for which no job is to blame."""
+        left = {node for node in self._crew.nodes(self._crew.ready()).values() if node}
+        commands: list[Command] = []
+        for node, workers in lost_nodes(round.dead, left):
+            message = f"All {len(workers)} workers on {node} are gone at once."
+            commands.append(Report(Reason.NODE_LOST, -1, self._step, message, node))
+            self._casualties = [
+                replace(f, reason=Reason.NODE_LOST) if f.worker in workers else f
+                for f in self._casualties
+            ]
+        return commands
+
+    def _pin_down(self, round: Round) -> list[Command]:
+        """Judges the round's losses; where somebody is left, the step they happened at is known."""
+        if self._members and round.is_broken:
+            self._casualties = [
+                replace(failure, step=self._step, end=self._step + 1)
+                for failure in self._casualties
+            ]
+        return self._judge()
+
+    def _completed(self, round: Round) -> list[Command]:
         """What the answers of the round that is now whole are for."""
-        match self._work:
-            case Compute():
-                self._step += 1
-                return [Commit(self._step)]
+        match round.work:
+            case Train():
+                self._learn(round)
+                return []
             case Evaluate(split):
                 self._measured.add((split, self._step))
                 return [Measured(split, self._step)]
@@ -193,20 +432,40 @@ class Coordinator:
             case _:
                 return [self._keep_snapshot()]
 
+    def _learn(self, round: Round) -> None:
+        """How long steps take, and how fast each worker is."""
+        self._fence = {}
+        made = self._step - round.step
+        words = [word for word in round.answers.values() if isinstance(word, WorkerAnswered)]
+        if not made:
+            return
+        is_first = self._crew.have_novice(w for w in round.answers if w in self._crew)
+        step = max(word.seconds for word in words) / made
+        sample = Sample(step, max(step, *(word.longest_step for word in words)))
+        self._pace = self._pace.after(sample, is_first=is_first)
+        shards = {member.worker: member.last - member.first for member in self._members}
+        for word in words:
+            if word.worker in self._crew:
+                self._crew[word.worker].is_novice = False
+            if shards.get(word.worker) and not is_first:
+                cost = word.compute_seconds / made / shards[word.worker]
+                self._speeds = self._speeds.after(word.worker, cost)
+
     def _located(self, worker: int, number: int, where: str) -> list[Command]:
         """Does what the job wants done about a step that is not finite."""
-        broken = self._broken
-        if number != self._round or worker not in self._pending or broken is None:
+        round, found = self._round, self._not_finite
+        if round is None or found is None or not isinstance(round.work, Locate):
             return []
-        self._pending.discard(worker)
-        self._broken = None
-        message = f"{broken.message} {where}"
-        verdict = self._course.non_finite.verdict(broken.skipped, message)
+        if number != round.number or worker not in round.pending:
+            return []
+        self._not_finite = None
+        message = f"{found.message} {where}"
+        verdict = self._course.non_finite.verdict(found.skipped, message)
         if verdict is not None:
             return self._end(State.FAILED, verdict.reason, verdict.message)
-        if self._course.non_finite.wanted is OnNonFinite.ROLL_BACK:
+        if self._course.non_finite.rolls_back:
             return self._end(None, Reason.ROLLED_BACK, message)
-        report = Report(Reason.STEP_SKIPPED, -1, broken.step, message)
+        report = Report(Reason.STEP_SKIPPED, -1, found.step, message)
         return [report, *self._next_round()]
 
     def _keep_snapshot(self) -> Command:
@@ -216,119 +475,148 @@ class Coordinator:
             self._saved_step, self._checkpoint_due = self._step, False
         return KeepSnapshot(self._step, save)
 
+    # The next round begins.
+
     def _next_round(self) -> list[Command]:
-        if self._ended:
-            return []
+        self._forget_what_was_undone()
+        dismissed = self._dismiss()
         work = self._next_work()
         if work is None:
-            return self._end(None, Reason.SERVICE_RESTARTED, "The service is stopping.")
-        self._work = work
-        self._round += 1
-        return self._send(work)
+            ended = self._end(None, Reason.SERVICE_RESTARTED, "The service is stopping.")
+            return [*dismissed, *ended]
+        workers = self._eligible()
+        if not workers:
+            lost = self._end(None, Reason.ALL_WORKERS_LOST, "No worker has the newest state.")
+            return [*dismissed, *lost]
+        # Members enter a formation to train in it; other work each of them does by itself.
+        is_training = isinstance(work, Train)
+        formed = self._form(workers) if is_training or not self._formation else []
+        chosen = Train(self._steps()) if is_training else work
+        return [*dismissed, *formed, *self._begin_round(chosen)]
+
+    def _forget_what_was_undone(self) -> None:
+        """A step that is not finite and does not count is made again."""
+        if self._not_finite and self._not_finite.step > self._step:
+            self._not_finite = None
 
     def _next_work(self) -> Work | None:
         """The next piece of work at this step; None where a draining run may let go."""
-        if self._broken:
+        if self._not_finite:
             return Locate()
-        if self._wants_snapshot:
+        if self._wants_saving or self._someone_waits_for_the_state:
             return Snapshot(Content.STATE)
         if self._draining:
             return None
-        for split, blocks in self._splits_due():
+        for split, blocks in self._course.splits_due(self._step):
             if (split, self._step) not in self._measured:
                 return Evaluate(split, 0, blocks)
         if self._step < self._course.steps:
-            return Compute(0, self._course.shards)
+            return Train(1)
         return Snapshot(Content.MODEL)
 
     @property
-    def _is_last_step(self) -> bool:
-        return self._step == self._course.steps
-
-    @property
     def _wants_saving(self) -> bool:
-        due = self._checkpoint_due or self._draining or self._is_last_step or self._may_go_back_here
-        return due and self._saved_step != self._step
+        due = self._checkpoint_due or self._draining or self._step == self._course.steps
+        return (due or self._course.is_kept(self._step)) and self._saved_step != self._step
 
     @property
-    def _may_go_back_here(self) -> bool:
-        """Whether the job is rolled back to this step where a later one is not finite."""
-        rolls_back = self._course.non_finite.wanted is OnNonFinite.ROLL_BACK
-        return rolls_back and self._course.ends_epoch(self._step)
+    def _someone_waits_for_the_state(self) -> bool:
+        return len(self._eligible()) < min(len(self._crew.ready()), self._course.shards)
 
-    @property
-    def _wants_snapshot(self) -> bool:
-        behind = any(
-            w.ready and w.step is not None and w.step < self._step - 1
-            for w in self._workers.values()
+    def _eligible(self) -> list[int]:
+        """Workers that can be members now: they hold the state, or can come by it."""
+        ready = self._crew.ready()
+        holders = self._crew.holders(ready)
+        if self._step == self._course.start_step or self._snapshot_step == self._step:
+            return list(ready[: self._course.shards])
+        nodes = {self._crew[n].node for n in holders} if self._cells_are_shared else set()
+        able = [n for n in ready if n in holders or self._crew[n].node in nodes]
+        return able[: self._course.shards]
+
+    def _form(self, workers: list[int]) -> list[Command]:
+        """A new formation, where the one there is does not stand or would do less well."""
+        old = self._formation.members if self._formation else ()
+        cells = cells_of(
+            self._crew, workers, {m.worker: m.cell for m in old}, are_shared=self._cells_are_shared
         )
-        return self._wants_saving or (behind and self._snapshot_step != self._step)
-
-    def _splits_due(self) -> list[tuple[str, int]]:
-        course, due = self._course, []
-        if course.validation_blocks and (course.ends_epoch(self._step) or self._is_last_step):
-            due.append(("validation", course.validation_blocks))
-        if course.test_blocks and self._is_last_step:
-            due.append(("test", course.test_blocks))
-        return due
-
-    def _send(self, work: Work) -> list[Command]:
-        sends = [self._send_to(worker, part) for worker, part in self._parts(work)]
-        self._pending = {send.worker for send in sends}
-        return list(sends)
-
-    def _parts(self, work: Work) -> list[tuple[int, Work]]:
-        match work:
-            case Compute(_, shards):
-                return [(w, Compute(*r)) for w, r in divide(shards, self.active).items()]
-            case Evaluate(split, _, blocks):
-                return [(w, Evaluate(split, *r)) for w, r in divide(blocks, self.active).items()]
-            case Snapshot() | Locate():
-                return [(self._most_advanced(), work)]
-
-    def _most_advanced(self) -> int:
-        return max(self.active, key=lambda number: (self._workers[number].step or 0, -number))
-
-    def _send_to(self, number: int, work: Work) -> Send:
-        worker = self._workers[number]
-        stands_at = worker.step if worker.step is not None else -1
-        worker.step = self._step
-        return Send(
-            number,
-            self._round,
-            self._step,
-            work,
-            load=stands_at < self._step - 1,
-            advance=stands_at == self._step - 1,
-        )
-
-    def _failed(self, event: WorkerFailed) -> list[Command]:
-        worker = self._workers.pop(event.worker, None)
-        if worker is None:
+        counts = {m.worker: m.last - m.first for m in old}
+        shares = shared_out(self._course.shards, in_turn(cells), self._speeds, counts)
+        members = members_of(self._crew, cells, shares)
+        seconds = self._patience(workers)
+        if self._may_stay(members, seconds):
             return []
-        self._policy = self._policy.after(
-            Failure(event.reason, event.message, self._step, self._round, worker.ready, event.time)
-        )
-        gone: list[Command] = [
-            Report(event.reason, event.worker, self._step, event.message),
-            StopWorker(event.worker),
+        number = self._number + 1
+        self._formation = Formation(number, members, self._key, self._segment, seconds)
+        self._formation_stands, self._formation_is_entered = True, False
+        return [Form(self._formation)]
+
+    def _may_stay(self, members: tuple[Member, ...], patience: float) -> bool:
+        """Whether the formation there is does as well as one of these members."""
+        old = self._formation
+        if old is None or not self._formation_stands or old.members != members:
+            return False
+        return not is_out_of_date(old.patience, patience)
+
+    def _patience(self, workers: list[int]) -> float:
+        learned = None if self._crew.have_novice(workers) else self._pace.longest_step
+        return min(patience(learned) * 2.0**self._fruitless, MOST_PATIENCE)
+
+    def _steps(self) -> int:
+        """How many steps the next round has."""
+        limits = [
+            1 if self._crew.have_novice(self.active) else self._pace.steps,
+            self._course.most_steps,
+            self._course.steps_until_halt(self._step),
+            self._policy.steps_until_suspect(self._step),
         ]
-        verdict = self._policy.verdict()
-        if verdict is not None:
-            return [*gone, *self._end(State.FAILED, verdict.reason, verdict.message)]
-        return [*gone, *self._go_on_without(event.worker)]
+        return min(limit for limit in limits if limit is not None)
 
-    def _go_on_without(self, lost: int) -> list[Command]:
-        """Asks for a replacement; a part of the round that was lost makes it a new round."""
-        if self._running and not self._someone_has_the_state():
-            return self._end(None, Reason.ALL_WORKERS_LOST, "No worker has the newest state.")
-        replacement = self._start_worker()
-        return [replacement, *(self._next_round() if lost in self._pending else [])]
+    def _begin_round(self, work: Work) -> list[Command]:
+        assert self._formation is not None, "a round has a formation"
+        self._number += 1
+        parts = self._parts(work)
+        self._round = Round(self._number, self._step, work, set(parts))
+        sends = [self._send(worker, part, self._formation) for worker, part in parts.items()]
+        self._formation_is_entered |= isinstance(work, Train)
+        return [Expect(self._number, self._limit(work, self._formation)), *sends]
 
-    def _someone_has_the_state(self) -> bool:
-        """Whether an active worker stands at the step, or one behind it."""
-        steps = [self._workers[number].step for number in self.active]
-        return any(step is not None and step >= self._step - 1 for step in steps)
+    def _limit(self, work: Work, formation: Formation) -> float:
+        if not isinstance(work, Train):
+            return OTHER_WORK
+        return round_limit(work.steps, self._pace.step_seconds, formation.patience)
+
+    def _parts(self, work: Work) -> dict[int, Work]:
+        match work:
+            case Train():
+                return dict.fromkeys(self.active, work)
+            case Evaluate(split, _, blocks):
+                return {w: Evaluate(split, *r) for w, r in divide(blocks, self._able()).items()}
+            case Snapshot() | Locate():
+                return {self._able()[0]: work}
+
+    def _able(self) -> tuple[int, ...]:
+        """Workers that stand at the step, or can by themselves, in no formation."""
+        return self._crew.holders(self._crew) or tuple(self._eligible())
+
+    def _send(self, worker: int, work: Work, formation: Formation) -> Send:
+        enters = isinstance(work, Train) and not self._formation_is_entered
+        fence = self._fence.get(self._crew[worker].node, ()) if enters else ()
+        load = enters and self._lacks_state(worker)
+        self._crew[worker].has_entered |= enters
+        return Send(worker, self._number, self._step, formation, work, load, fence)
+
+    def _lacks_state(self, worker: int) -> bool:
+        """Whether the worker leads a cell of which no member holds the state, nor begins with it.
+
+        What a worker was started with it has only until it has entered a formation.
+        """
+        assert self._formation is not None, "a round has a formation"
+        if self._step == self._course.start_step and not self._crew[worker].has_entered:
+            return False
+        cells = {member.worker: member.cell for member in self._formation.members}
+        cell = cells[worker]
+        holders = self._crew.holders([w for w, its in cells.items() if its == cell])
+        return leaders(self._formation)[cell] == worker and not holders
 
     def _drain(self) -> list[Command]:
         self._draining = True
@@ -340,5 +628,13 @@ class Coordinator:
         self, state: State | None, reason: Reason, message: str = "", before: Command | None = None
     ) -> list[Command]:
         self._ended = True
-        stops: list[Command] = [StopWorker(worker) for worker in sorted(self._workers)]
+        stops: list[Command] = [StopWorker(worker) for worker in sorted(self._crew)]
         return [*([before] if before else []), *stops, End(state, reason, message)]
+
+
+def _wrong_step(event: WorkerAnswered, round: Round, time: float) -> WorkerFailed:
+    message = (
+        f"worker {event.worker} says that it stands at step {event.step} after a round from "
+        f"{round.step} to {round.end}"
+    )
+    return WorkerFailed(event.worker, Reason.WORKER_ERROR, message, time)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from gradloom.service.jobs.states import Reason, State
-from gradloom.worker.messages import Work
+from gradloom.worker.exchange.exchange import Why
+from gradloom.worker.messages import Formation, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,42 +14,99 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """A worker has its data and plan, and stands at the step the run began with."""
+    """A worker has its data and plan, and can begin where the run does.
+
+    address is where it listens for its peers.
+    """
 
     worker: int
+    node: str = ""
+    address: str = ""
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerAnswered:
-    """A worker did its part of a round."""
+    """A worker did its part of a round and stands at a step.
+
+    seconds are what it spent on the round, compute_seconds those on its own shards alone.
+    """
 
     worker: int
     round: int
+    step: int
+    seconds: float = 0.0
+    compute_seconds: float = 0.0
+    longest_step: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoundBroken:
+    """A worker could not end a round because of another one; it stands at a step.
+
+    time is as in WorkerFailed.
+    """
+
+    worker: int
+    round: int
+    step: int
+    culprit: int
+    why: Why
+    message: str
+    time: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """A worker's node has too little shared memory for a cell; it lives on."""
+
+    worker: int
+    round: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailed:
     """A worker is gone or unfit: killed, raised an error, did not start in time, refused.
 
-    time is in seconds of a clock that never goes back.
+    time is in seconds of a clock that never goes back; log are the last lines of its output.
     """
 
     worker: int
     reason: Reason
     message: str
     time: float = 0.0
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOverdue:
+    """The time that was last set for a round has passed; time is as in WorkerFailed."""
+
+    round: int
+    time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class NotFinite:
-    """The loss or the gradient of a committed step is infinite or not a number: it was skipped.
+    """The loss or the gradient of a step of the round is infinite or not a number: it was skipped.
 
-    skipped are the newest steps in a row that were.
+    Comes before the answers that make the round whole. skipped are the newest steps in a row that
+    were.
     """
 
+    round: int
     step: int
     skipped: int
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """The run may have so many workers from now on, and needs the least to begin."""
+
+    least: int
+    workers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +137,12 @@ Event = (
     Begin
     | WorkerReady
     | WorkerAnswered
+    | RoundBroken
+    | NoRoom
     | WorkerFailed
+    | RoundOverdue
     | NotFinite
+    | Resized
     | Located
     | CheckpointDue
     | Cancelled
@@ -90,9 +152,10 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class StartWorker:
-    """Start a worker under a number that was never used in this run."""
+    """Start a worker under a number that was never used in this run, after so many seconds."""
 
     worker: int
+    after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +166,35 @@ class StopWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """The members divide the shards in a new way from the next round on."""
+
+    formation: Formation
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """A round has so many seconds from now on; this takes the place of what was set before."""
+
+    round: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Give a worker its part of a round.
 
-    load: with the newest snapshot, since it stands nowhere near. advance: with the answers of the
-    step before, since it stands one step behind.
+    load: with the newest snapshot, since nobody in its cell holds the state. fence: after these
+    processes of its node have ended.
     """
 
     worker: int
     round: int
     step: int
+    formation: Formation
     work: Work
     load: bool = False
-    advance: bool = False
+    fence: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +204,7 @@ class MarkRunning:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The round's answers make this step: keep them until the next one."""
+    """All steps up to this one count."""
 
     step: int
 
@@ -161,6 +240,7 @@ class Report:
     worker: int
     step: int
     message: str
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +255,8 @@ class End:
 Command = (
     StartWorker
     | StopWorker
+    | Form
+    | Expect
     | Send
     | MarkRunning
     | Commit

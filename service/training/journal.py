@@ -32,6 +32,10 @@ class Journal:
         self._store = around.store
         self._metrics = around.metrics
 
+    def refresh(self) -> None:
+        """Reads the job again: its user may have changed what it may have."""
+        self.job = self._store.get(self.job.name)
+
     def move(self, state: State, reason: Reason, message: str = "") -> None:
         """Moves the job; one whose user wants it to end ends CANCELLED instead."""
         try:
@@ -90,9 +94,9 @@ class Journal:
             lambda job: replace(job, **fields),  # type: ignore[arg-type]
         )
 
-    def committed(self, report: StepReport) -> None:
-        """A step is committed."""
-        self._metrics.step_committed(self.job, report)
+    def committed(self, report: StepReport, *, warm: bool) -> None:
+        """A step is committed, by workers that were all there before the job was, or not."""
+        self._metrics.step_committed(self.job, report, "warm" if warm else "cold")
 
     def measured(self, metrics: tuple[Metric, ...]) -> None:
         """A split was measured."""
@@ -112,10 +116,9 @@ class Journal:
         """The layers were looked at."""
         self._metrics.looked(self.job, health)
 
-    def worker_starts(self, worker: int, wanted: int) -> None:
-        """A worker is started; it replaces a lost one unless it is among the first of the job."""
-        if worker >= wanted or len(self.job.attempts) > 1:
-            self._metrics.worker_restarted(self.job)
+    def worker_restarts(self) -> None:
+        """A worker is started in place of one that was lost."""
+        self._metrics.worker_restarted(self.job)
 
     def incident(self, report: Report, node: str) -> None:
         """Something went wrong and was dealt with."""

@@ -9,19 +9,24 @@ from gradloom.service.jobs.states import Reason
 _FATAL = frozenset(
     {Reason.DATA_CHANGED, Reason.DATA_UNREADABLE, Reason.NON_FINITE, Reason.ENGINE_CHANGED}
 )
+# Faults of nodes and networks, which no job is blamed for.
+_NOT_THE_JOBS = frozenset({Reason.NODE_LOST, Reason.NETWORK_CUT, Reason.WORKER_REFUSED})
 _DEATH_ROUNDS_AT_ONE_STEP = 3
 _ERRORS_AT_ONE_STEP = 2
+_OUT_OF_MEMORY = 2
 _START_FAILURES = 3
 _FORGIVEN_AFTER_SECONDS = 600.0
 _SKIPPED_IN_A_ROW = 10
 _ROLL_BACKS = 3
+_LONGEST_BACKOFF_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A worker's failure: the step committed and the round under way then, and when it was.
 
-    time is in seconds of a clock that never goes back.
+    It happened on the way to one of the steps from step + 1 to end, as far as is known. time is in
+    seconds of a clock that never goes back. log are the last lines the worker wrote.
     """
 
     reason: Reason
@@ -30,6 +35,27 @@ class Failure:
     round: int
     started: bool
     time: float
+    end: int = 0
+    worker: int = -1
+    node: str = ""
+    log: tuple[str, ...] = ()
+
+    @property
+    def is_the_jobs(self) -> bool:
+        """Whether the job may be to blame."""
+        return self.reason not in _NOT_THE_JOBS
+
+    def may_be_at(self, step: int) -> bool:
+        """Whether it may have happened on the way to the step after this one."""
+        return self.started and self.step <= step < max(self.end, self.step + 1)
+
+    @property
+    def told(self) -> str:
+        """Why, who, where, when, and the last lines of the log."""
+        where = f" on {self.node}" if self.node else ""
+        who = f" (worker {self.worker}{where}, step {self.step + 1})" if self.worker >= 0 else ""
+        log = "".join(f"\n  {line}" for line in self.log)
+        return f"{self.message}{who}{f'. Its last words:{log}' if log else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +72,11 @@ class NonFinitePolicy:
 
     wanted: OnNonFinite = OnNonFinite.FAIL
     roll_backs: int = 0
+
+    @property
+    def rolls_back(self) -> bool:
+        """Whether the job goes on from the end of an epoch."""
+        return self.wanted is OnNonFinite.ROLL_BACK
 
     def verdict(self, skipped: int, message: str) -> Verdict | None:
         """Why the job is given up after so many skipped steps in a row; None where it goes on."""
@@ -73,25 +104,68 @@ class FailurePolicy:
     budget: int
     failures: tuple[Failure, ...] = ()
 
-    def after(self, failure: Failure) -> "FailurePolicy":
-        """The policy with one failure more, and without those long ago."""
-        recent = (f for f in self.failures if failure.time - f.time < _FORGIVEN_AFTER_SECONDS)
-        return replace(self, failures=(*recent, failure))
+    def after(self, *failures: Failure) -> "FailurePolicy":
+        """The policy with more failures, and without those long ago."""
+        now = max((failure.time for failure in failures), default=0.0)
+        recent = (f for f in self.failures if now - f.time < _FORGIVEN_AFTER_SECONDS)
+        return replace(self, failures=(*recent, *failures))
 
-    def verdict(self) -> Verdict | None:
-        """Why the job is given up after its newest failure; None where it goes on."""
+    def backoff(self) -> float:
+        """Seconds to wait before the newest failure's worker is replaced: 0, 0.5, 1, … 30."""
+        times = len({failure.round if failure.started else failure for failure in self.failures})
+        return 0.0 if times < 2 else min(0.5 * 2.0 ** (times - 2), _LONGEST_BACKOFF_SECONDS)
+
+    def steps_until_suspect(self, step: int) -> int | None:
+        """Steps until one on the way to which a worker failed, which is then made alone.
+
+        None where there is no such step.
+        """
+        if any(failure.may_be_at(step) for failure in self.failures):
+            return 1
+        ahead = [f.step - step for f in self.failures if f.started and f.step > step]
+        return min(ahead, default=None)
+
+    def verdict(self, *, goes_on: bool = False) -> Verdict | None:
+        """Why the job is given up after its newest failure; None where it goes on.
+
+        goes_on: other workers train meanwhile, so that one that cannot start costs nothing.
+        """
         newest = self.failures[-1]
         if newest.reason in _FATAL:
-            return Verdict(newest.reason, newest.message)
-        for reached, reason, story in self._limits(newest):
+            return Verdict(newest.reason, newest.told)
+        if goes_on and not newest.started:
+            return None
+        limits = self._limits_at(newest) if newest.started else self._limits_of_starting()
+        for reached, reason, story in (*limits, self._limit_of_the_budget()):
             if reached:
-                return Verdict(reason, f"{story}: {newest.message}")
+                return Verdict(reason, f"{story}: {newest.told}")
         return None
 
-    def _limits(self, newest: Failure) -> tuple[tuple[bool, Reason, str], ...]:
-        here = [f for f in self.failures if f.started and f.step == newest.step]
+    def _limits_at(self, newest: Failure) -> tuple[tuple[bool, Reason, str], ...]:
+        here = [f for f in self.failures if f.is_the_jobs and f.may_be_at(newest.step)]
         errors = sum(f.reason is Reason.WORKER_ERROR for f in here)
+        memory = sum(f.reason is Reason.OUT_OF_MEMORY for f in self.failures)
         rounds = len({f.round for f in here})
+        return (
+            (
+                errors >= _ERRORS_AT_ONE_STEP,
+                Reason.WORKER_ERROR,
+                f"{errors} workers raised an error at step {newest.step + 1}",
+            ),
+            (
+                memory >= _OUT_OF_MEMORY,
+                Reason.OUT_OF_MEMORY,
+                f"{memory} workers were killed for their memory; lower training.batch_size, raise "
+                "training.shards, or use larger nodes",
+            ),
+            (
+                rounds >= _DEATH_ROUNDS_AT_ONE_STEP,
+                Reason.CRASH_LOOP,
+                f"workers died {rounds} times at step {newest.step + 1}",
+            ),
+        )
+
+    def _limits_of_starting(self) -> tuple[tuple[bool, Reason, str], ...]:
         unstarted = self._start_failures_in_a_row()
         return (
             (
@@ -99,21 +173,14 @@ class FailurePolicy:
                 Reason.WORKER_START_FAILED,
                 f"{unstarted} workers in a row could not be started",
             ),
-            (
-                errors >= _ERRORS_AT_ONE_STEP,
-                Reason.WORKER_ERROR,
-                f"{errors} workers raised an error at step {newest.step + 1}",
-            ),
-            (
-                rounds >= _DEATH_ROUNDS_AT_ONE_STEP,
-                Reason.CRASH_LOOP,
-                f"workers died {rounds} times at step {newest.step + 1}",
-            ),
-            (
-                len(self.failures) > self.budget,
-                Reason.TOO_MANY_FAILURES,
-                f"{len(self.failures)} failures, resources.max_failures is {self.budget}",
-            ),
+        )
+
+    def _limit_of_the_budget(self) -> tuple[bool, Reason, str]:
+        blamed = sum(failure.is_the_jobs for failure in self.failures)
+        return (
+            blamed > self.budget,
+            Reason.TOO_MANY_FAILURES,
+            f"{blamed} failures, resources.max_failures is {self.budget}",
         )
 
     def _start_failures_in_a_row(self) -> int:

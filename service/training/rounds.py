@@ -1,46 +1,62 @@
-"""The round under way and the one before: whose answers are in, and how long its phases took."""
+"""What workers say in the round under way, and the reports of steps that do not count yet."""
 
+from gradloom.service.training.answers import number, seconds, step_reports
+from gradloom.service.training.progress import StepReport
 from gradloom.worker.messages import Answer
 
 
 class Rounds:
-    """Answers by worker; now is in seconds of a monotonic clock.
+    """Answers to the newest round, and reports by step; those of committed steps are handed out.
 
-    roots are the answers that make the newest step, as they came. step_seconds are the phases of
-    the worker that took longest over it, and exchange: the rest of the round.
+    A step has one report, whoever makes it and however often: all members come to the same.
     """
 
-    def __init__(self) -> None:
-        self.roots: tuple[bytes, ...] = ()
-        self.step_seconds: dict[str, float] = {}
+    def __init__(self, start_step: int) -> None:
         self._number = 0
-        self._begun = 0.0
-        self._answers: dict[int, tuple[Answer, bytes]] = {}
-        self._slowest: dict[str, float] = {}
+        self._committed = start_step
+        self._answers: list[Answer] = []
+        self._reports: dict[int, StepReport] = {}
+        self._phases: dict[str, float] = {}
+        self._slowest = 0.0
 
-    def begin(self, number: int, now: float) -> bool:
-        """Begins a round; False, and nothing changes, where that one has begun."""
-        if number == self._number:
-            return False
-        self._number, self._begun = number, now
-        self._answers, self._slowest = {}, {}
-        return True
+    def begin(self, number: int) -> None:
+        """Begins a round, where it has not begun."""
+        if number != self._number:
+            self._number, self._answers = number, []
+            self._phases, self._slowest = {}, 0.0
 
-    def add(self, worker: int, answer: Answer, encoded: bytes, seconds: dict[str, float]) -> None:
-        """Takes a worker's answer, unless it is to an older round."""
+    def add(self, answer: Answer) -> tuple[StepReport, ...]:
+        """Takes an answer to this round; the reports in it that are new. Raises BadAnswer."""
         if answer.round != self._number:
-            return
-        self._answers[worker] = (answer, encoded)
-        if sum(seconds.values()) > sum(self._slowest.values()):
-            self._slowest = seconds
+            return ()
+        reports = step_reports(answer, max(self._reports, default=self._committed))
+        self._time(answer, _steps_in(answer))
+        self._reports |= {report.step: report for report in reports}
+        self._answers.append(answer)
+        return reports
 
-    def commit(self, now: float) -> None:
-        """The round's answers make a step."""
-        self.roots = tuple(encoded for _, encoded in self._answers.values())
-        busy = sum(self._slowest.values())
-        self.step_seconds = {**self._slowest, "exchange": max(now - self._begun - busy, 0.0)}
+    def _time(self, answer: Answer, steps: int) -> None:
+        """Keeps the phases of the worker that computed longest, a step."""
+        computed = answer.facts.get("compute_seconds")
+        if not steps or computed is None:
+            return
+        spent = number(answer.facts, "compute_seconds")
+        if not self._phases or spent > self._slowest:
+            self._slowest = spent
+            self._phases = {name: each / steps for name, each in seconds(answer).items()}
+
+    def commit(self, step: int) -> tuple[StepReport, ...]:
+        """The reports of the steps up to this one, with the phases of the slowest worker."""
+        counted = [self._reports.pop(each) for each in sorted(self._reports) if each <= step]
+        self._committed = max(self._committed, step)
+        return tuple(report.with_seconds(self._phases) for report in counted)
 
     @property
     def answers(self) -> tuple[Answer, ...]:
         """The answers that are in."""
-        return tuple(answer for answer, _ in self._answers.values())
+        return tuple(self._answers)
+
+
+def _steps_in(answer: Answer) -> int:
+    commits = answer.facts.get("commits")
+    return len(commits) if isinstance(commits, list) else 0

@@ -1,5 +1,6 @@
 """Carries one job from the start of its workers to its end: does what the coordinator decides."""
 
+import secrets
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,16 +13,19 @@ from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent
 from gradloom.service.job_file import json_form
 from gradloom.service.jobs.job import Assignment
 from gradloom.service.jobs.states import Reason, State
+from gradloom.service.series import CAUSES
 from gradloom.service.training.answers import (
+    MESSAGE_LENGTH,
     baseline,
+    broken,
+    done,
     integer,
     location,
-    seconds,
-    step_report,
     total,
 )
 from gradloom.service.training.checkpoints import Identity
 from gradloom.service.training.coordinator import Coordinator
+from gradloom.service.training.deadlines import START
 from gradloom.service.training.diagnoses import Doctor
 from gradloom.service.training.events import (
     Begin,
@@ -32,17 +36,21 @@ from gradloom.service.training.events import (
     Draining,
     End,
     Event,
+    Expect,
+    Form,
     KeepModel,
     KeepSnapshot,
     Located,
     MarkRunning,
     Measured,
+    NoRoom,
     NotFinite,
     Report,
+    Resized,
+    RoundOverdue,
     Send,
     StartWorker,
     StopWorker,
-    WorkerAnswered,
     WorkerFailed,
     WorkerReady,
 )
@@ -51,18 +59,29 @@ from gradloom.service.training.keeper import Keeper
 from gradloom.service.training.policies import FailurePolicy
 from gradloom.service.training.progress import ProgressLog, StepReport
 from gradloom.service.training.rounds import Rounds
+from gradloom.service.training.segments import remove
 from gradloom.service.training.surroundings import Surroundings, Wishes
 from gradloom.service.training.task import course_of, plan_of, task_of
+from gradloom.service.training.watch import Watch
 from gradloom.service.wire import spec_to_wire
 from gradloom.worker.data.batches import block_bounds
 from gradloom.worker.engine.metrics import summarize
 from gradloom.worker.engine.profile import BITS_VERSION
-from gradloom.worker.messages import Answer, BadAnswer, Content, Order, Snapshot, Work
+from gradloom.worker.messages import (
+    Answer,
+    AnswerKind,
+    BadAnswer,
+    Content,
+    Formation,
+    Order,
+    Snapshot,
+    Work,
+)
 
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.1
-_START_DEADLINE_SECONDS = 60.0
+_KEY_BYTES = 32
 
 
 def run(name: str, around: Surroundings, wishes: Wishes) -> None:
@@ -122,26 +141,34 @@ class Run:
         self._identity = Identity(job.uid, job.receipt.spec_sha256, BITS_VERSION)
         self._keeper = Keeper(job, self._identity, around)
         self._start_step, self._start_state = self._keeper.newest()
-        self._course = course_of(job, self._start_step)
+        self._wanted = wishes.workers
+        self._course = course_of(job, self._start_step, self._wanted)
         self._task = task_of(job, around.roots)
-        self.coordinator = Coordinator(self._course, policy, first_round)
+        self._segment = around.segment(job, len(job.attempts) + 1)
+        self.coordinator = Coordinator(
+            self._course,
+            policy,
+            first_round,
+            key=secrets.token_bytes(_KEY_BYTES),
+            segment=self._segment,
+        )
         self._group = around.fleet.group(
             job.id,
             self._course.workers,
             around.folder(job) / "workers",
             job.receipt.profile or around.profile,
         )
-        self._rounds = Rounds()
-        self._snapshot: bytes | None = None
+        self._rounds = Rounds(self._start_step)
+        self._snapshot: bytes | None = self._start_state
         self._measurements: tuple[tuple[int, float], ...] = ()
         self._hosts: dict[int, tuple[str, int]] = {}
-        self._deadlines: dict[int, float] = {}
-        self._losses = 0
-        self._reported_step = self._start_step
-        self._checkpoint_time = around.monotonic()
+        self._watch = Watch()
+        self._losses = self._restarts = 0
+        self._came_warm = True
         self._progress = ProgressLog(
             plan_of(job), job.spec.training.update_rows, self._start_step, around.monotonic()
         )
+        self._checkpoint_time = around.monotonic()
         self._doctor = Doctor(job.spec.schedule.warmup_steps, job.diagnoses)
         self._end: End | None = None
 
@@ -155,6 +182,7 @@ class Run:
                     self._handle(event)
         finally:
             self._group.close()
+            remove(self._segment)
         self._journal.attempt_ends(self._end)
         return self._end
 
@@ -171,86 +199,105 @@ class Run:
             self._do(command)
 
     def _events(self) -> Iterator[Event]:
-        for happened in self._group.poll(_POLL_SECONDS):
-            yield from self._heard(happened)
+        happened = self._group.poll(self._watch.patience(self._around.monotonic(), _POLL_SECONDS))
+        for each in happened:
+            yield from self._heard(each)
         if self._wishes.cancel.is_set():
             yield Cancelled()
         if self._wishes.drain.is_set():
             yield Draining()
-        yield from self._elapsed(self._around.monotonic())
+        yield from self._resized()
+        yield from self._elapsed(self._around.monotonic(), is_quiet=not happened)
+
+    def _resized(self) -> Iterator[Event]:
+        """What the job may have other than before."""
+        if self._wishes.workers == self._wanted:
+            return
+        self._wanted = self._wishes.workers
+        self._journal.refresh()
+        self._course = course_of(self._journal.job, self._start_step, self._wanted)
+        yield Resized(self._course.least, self._course.workers)
 
     def _heard(self, happened: WorkerEvent) -> Iterator[Event]:
         match happened:
             case Ready(worker, answer):
+                self._came_warm &= happened.warm
                 yield self._ready(worker, answer)
-            case Answered(worker, answer, encoded):
-                yield from self._answered(worker, answer, encoded)
-            case Gone(worker, reason, message):
-                yield self._failed(worker, reason, message)
+            case Answered(worker, answer):
+                yield from self._answered(worker, answer)
+            case Gone(worker, reason, message, lines):
+                yield self._failed(worker, reason, message, lines)
 
     def _ready(self, worker: int, answer: Answer) -> Event:
-        self._deadlines.pop(worker, None)
+        self._watch.ready(worker)
         facts = answer.facts
         try:
             self._doctor.baseline = baseline(answer)
-            self._hosts[worker] = (str(facts.get("node")), integer(facts, "pid"))
+            node, pid = str(facts.get("node")), integer(facts, "pid")
         except BadAnswer as error:
             return self._failed(worker, Reason.WORKER_ERROR, str(error))
+        self._hosts[worker] = (node, pid)
         expected, found = self._job_selftest, str(facts.get("selftest_sha256"))
         if not expected:
             self._journal.arithmetic(str(facts.get("profile")), found)
         elif expected != found:
             return self._failed(worker, Reason.WORKER_REFUSED, _refusal(worker, found, expected))
-        return WorkerReady(worker)
+        return WorkerReady(worker, node, str(facts.get("address")), pid)
 
     @property
     def _job_selftest(self) -> str:
         return self._journal.job.receipt.selftest_sha256
 
-    def _answered(self, worker: int, answer: Answer, encoded: bytes) -> Iterator[Event]:
+    def _answered(self, worker: int, answer: Answer) -> Iterator[Event]:
         try:
-            report, spent = step_report(answer), seconds(answer)
+            events = self._said(worker, answer)
         except BadAnswer as error:
-            yield self._failed(worker, Reason.WORKER_ERROR, str(error))
-            return
-        self._rounds.add(worker, answer, encoded, spent)
-        if report is not None and report.step > self._reported_step:
-            yield from self._committed(report)
-        yield from self._done(worker, answer)
+            events = (self._failed(worker, Reason.WORKER_ERROR, str(error)),)
+        yield from events
 
-    def _done(self, worker: int, answer: Answer) -> Iterator[Event]:
-        if "location" not in answer.facts:
-            yield WorkerAnswered(worker, answer.round)
-            return
-        try:
-            yield Located(worker, answer.round, location(answer))
-        except BadAnswer as error:
-            yield self._failed(worker, Reason.WORKER_ERROR, str(error))
+    def _said(self, worker: int, answer: Answer) -> tuple[Event, ...]:
+        """What an answer tells the coordinator. Raises BadAnswer."""
+        match answer.kind:
+            case AnswerKind.BROKEN:
+                self._rounds.add(answer)
+                return (broken(worker, answer, self._around.monotonic()),)
+            case AnswerKind.ERROR:
+                message = str(answer.facts.get("message"))[:MESSAGE_LENGTH]
+                return (NoRoom(worker, answer.round, message),)
+            case _ if "location" in answer.facts:
+                return (Located(worker, answer.round, location(answer)),)
+            case _:
+                word = done(worker, answer)
+                reports = self._rounds.add(answer)
+                return (*_not_finite(answer.round, reports), word)
 
-    def _committed(self, report: StepReport) -> Iterator[Event]:
-        self._reported_step = report.step
+    def _committed(self, report: StepReport) -> None:
         for diagnosis in self._doctor.committed(report):
             self._journal.diagnosed(diagnosis)
         if report.health and report.health.is_whole:
             self._journal.looked(report.health)
         if report.skipped:
             self._progress.skipped(report.step)
-            yield NotFinite(report.step, report.skipped, _not_finite(report))
             return
-        report = report.with_seconds(self._rounds.step_seconds)
         self._progress.committed(report)
-        self._journal.committed(report)
+        self._journal.committed(report, warm=self._came_warm)
 
-    def _failed(self, worker: int, reason: Reason, message: str) -> Event:
-        self._deadlines.pop(worker, None)
-        self._losses += 1
+    def _failed(
+        self, worker: int, reason: Reason, message: str, lines: tuple[str, ...] = ()
+    ) -> Event:
+        self._watch.stopped(worker)
         log.warning("worker_lost", job=self._journal.job.name, worker=worker, reason=reason)
-        return WorkerFailed(worker, reason, message, self._around.monotonic())
+        return WorkerFailed(worker, reason, message, self._around.monotonic(), lines)
 
-    def _elapsed(self, now: float) -> Iterator[Event]:
-        for worker in [w for w, deadline in self._deadlines.items() if now > deadline]:
-            message = f"worker {worker} was not ready after {_START_DEADLINE_SECONDS:.0f} s"
+    def _elapsed(self, now: float, *, is_quiet: bool) -> Iterator[Event]:
+        for worker in self._watch.due(now):
+            self._start(worker, now)
+        for worker in self._watch.late(now):
+            message = f"worker {worker} was not ready after {START:.0f} s"
             yield self._failed(worker, Reason.WORKER_START_FAILED, message)
+        # What workers have said is heard before they are said to be late.
+        if is_quiet and self._watch.is_overdue(now):
+            yield RoundOverdue(self.coordinator.round, now)
         if now - self._checkpoint_time >= self._journal.job.spec.checkpoints.interval:
             self._checkpoint_time = now
             yield CheckpointDue()
@@ -262,21 +309,28 @@ class Run:
         self._journal.progressed(self._progress.sample(now, active, self._losses))
 
     def _do(self, command: Command) -> None:
+        now = self._around.monotonic()
         match command:
-            case StartWorker(worker):
-                self._journal.worker_starts(worker, self._course.workers)
-                self._deadlines[worker] = self._around.monotonic() + _START_DEADLINE_SECONDS
-                self._group.start(worker, self._task, self._start_state)
+            case StartWorker(worker, after):
+                self._watch.start(worker, now + after)
+                if not after:
+                    self._start(worker, now)
             case StopWorker(worker):
+                self._watch.stopped(worker)
                 self._group.stop(worker)
+            case Form(formation):
+                self._assign(formation)
+            case Expect(_, seconds):
+                self._watch.expect(now + seconds)
             case Send():
                 self._send(command)
             case MarkRunning():
-                ready = len(self.coordinator.active)
+                ready = len(self._hosts)
                 message = f"Workers are ready: {ready}. Training begins at step {self._start_step}."
                 self._journal.move(State.RUNNING, Reason.WORKERS_READY, message)
-            case Commit():
-                self._rounds.commit(self._around.monotonic())
+            case Commit(step):
+                for report in self._rounds.commit(step):
+                    self._committed(report)
             case Measured(split, step):
                 self._measured(split, step)
             case KeepSnapshot(step, save):
@@ -284,32 +338,49 @@ class Run:
             case KeepModel():
                 self._journal.trained(*self._keeper.keep_model(self._rounds.answers[0]))
             case Report():
-                self._journal.incident(command, self._hosts.get(command.worker, ("", 0))[0])
+                self._report(command)
             case End():
                 self._finish(command)
 
+    def _start(self, worker: int, now: float) -> None:
+        if self._restarts < self._losses or len(self._journal.job.attempts) > 1:
+            self._restarts += 1
+            self._journal.worker_restarts()
+        self._watch.started(worker, now + START)
+        self._group.start(worker, self._task, self._start_state)
+
+    def _report(self, report: Report) -> None:
+        self._losses += report.reason in CAUSES
+        node = report.node or self._hosts.get(report.worker, ("", 0))[0]
+        self._journal.incident(report, node)
+
+    def _assign(self, formation: Formation) -> None:
+        assignments = tuple(
+            Assignment(
+                member.worker,
+                *self._hosts[member.worker],
+                member.first,
+                member.last - member.first,
+            )
+            for member in formation.members
+        )
+        self._journal.assigned(assignments, self._course.workers)
+
     def _send(self, send: Send) -> None:
-        if self._rounds.begin(send.round, self._around.monotonic()):
-            self._assign()
+        self._rounds.begin(send.round)
         self._group.order(
             send.worker,
             Order(
+                send.worker,
                 send.round,
                 send.step,
+                send.formation,
                 self._labelled(send.work),
                 state=self._snapshot if send.load else None,
-                roots=self._rounds.roots if send.advance else (),
                 measured=self._measurements,
+                fence=send.fence,
             ),
         )
-
-    def _assign(self) -> None:
-        shares = self.coordinator.shares()
-        assignments = tuple(
-            Assignment(worker, *self._hosts[worker], first, last - first)
-            for worker, (first, last) in shares.items()
-        )
-        self._journal.assigned(assignments, self._course.workers)
 
     def _labelled(self, work: Work) -> Work:
         """A snapshot says whose it is, a model of what job; other work is as it was."""
@@ -358,7 +429,15 @@ def _refusal(worker: int, found: str, expected: str) -> str:
     )
 
 
-def _not_finite(report: StepReport) -> str:
+def _not_finite(number: int, reports: tuple[StepReport, ...]) -> tuple[NotFinite, ...]:
+    return tuple(
+        NotFinite(number, report.step, report.skipped, _what_is_not_finite(report))
+        for report in reports
+        if report.skipped
+    )
+
+
+def _what_is_not_finite(report: StepReport) -> str:
     return (
         f"At step {report.step} the loss is {report.loss} and the gradient's norm "
         f"{report.gradient_norm}: lower the learning rate or set optimizer.clip_norm."

@@ -18,7 +18,8 @@ class Surroundings:
 
     monotonic gives seconds that never go back, now the time of day in UTC, for people. roots are
     the folders that data may be read from. profile is the arithmetic that new jobs are computed
-    with; a job goes on with that which it began with.
+    with; a job goes on with that which it began with. segments is what the names of all files of
+    shared memory begin with.
     """
 
     store: JobStore
@@ -29,15 +30,24 @@ class Surroundings:
     jobs_folder: Path
     roots: tuple[str, ...]
     profile: str
+    segments: str = "/dev/shm/gradloom"
 
     def folder(self, job: Job) -> Path:
         """The folder of a job's files."""
         return self.jobs_folder / job.id
 
+    def segment(self, job: Job, attempt: int) -> str:
+        """What the names of the files begin with that the workers of an attempt share."""
+        return f"{self.segments}-{job.id}-{attempt}"
+
 
 class Wishes:
-    """What others want of a running job; set from any thread."""
+    """What others want of a running job; set from any thread.
 
-    def __init__(self) -> None:
+    workers is how many it may have now, as many as it asks for where it is 0.
+    """
+
+    def __init__(self, workers: int = 0) -> None:
         self.cancel = threading.Event()
         self.drain = threading.Event()
+        self.workers = workers

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from gradloom.service.jobs.job import Job, Plan
-from gradloom.service.training.coordinator import Course
+from gradloom.service.training.course import Course
+from gradloom.service.training.pace import MOST_STEPS
 from gradloom.service.training.policies import NonFinitePolicy
 from gradloom.worker.data.batches import block_bounds
 from gradloom.worker.engine.arithmetic import power
@@ -46,16 +47,29 @@ def rate_factor(job: Job) -> float:
     return power(job.spec.training.roll_back_factor, job.receipt.roll_backs)
 
 
-def course_of(job: Job, start_step: int) -> Course:
-    """What is left to do from a step on."""
-    plan = plan_of(job)
+# Looks at layers that the answers to a round have room for.
+_LAYERS_IN_A_ROUND = 4000
+
+
+def course_of(job: Job, start_step: int, workers: int = 0) -> Course:
+    """What is left to do from a step on, with so many workers, or those asked for where it is 0."""
+    plan, resources = plan_of(job), job.spec.resources
+    most = min(workers or resources.workers, plan.shards)
     return Course(
         steps=plan.steps,
         steps_per_epoch=plan.steps_per_epoch,
         shards=plan.shards,
-        workers=min(job.spec.resources.workers, plan.shards),
+        workers=most,
+        least_workers=min(resources.fewest, most),
         start_step=start_step,
         validation_blocks=len(block_bounds(plan.validation_rows)),
         test_blocks=len(block_bounds(plan.test_rows)),
+        most_steps=_most_steps(job.spec.health.interval, len(plan.layers)),
         non_finite=NonFinitePolicy(job.spec.training.on_non_finite, job.receipt.roll_backs),
     )
+
+
+def _most_steps(interval: int, layers: int) -> int:
+    """How many steps a round may have, so that what is told of them is not too long."""
+    looks = max(1, _LAYERS_IN_A_ROUND // max(layers, 1))
+    return min(MOST_STEPS, interval * looks) if interval else MOST_STEPS

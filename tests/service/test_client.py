@@ -27,7 +27,9 @@ from gradloom import (
 )
 from gradloom.service.client import PAGE_SIZE
 from gradloom.service.jobs.job import Progressed, StateChanged
+from gradloom.service.jobs.spec import Resources
 from gradloom.service.jobs.states import Reason
+from gradloom.service.watching import ResourcesEvent
 
 
 @pytest.fixture
@@ -215,3 +217,24 @@ def test_a_json_file_is_a_job_file(client: Client, tmp_path: Path, job_text: str
     path = tmp_path / "job.json"
     path.write_text(json.dumps(yaml.safe_load(job_text)))
     assert client.submit(path).spec.name == "digits"
+
+
+def test_an_update_changes_what_is_given(client: Client, job_file: Path) -> None:
+    job = client.submit(job_file)
+    assert client.update(job, workers=2).spec.resources == Resources(workers=2)
+    assert client.update(job, min_workers=1).spec.resources.fewest == 1
+    assert client.update(job) == client.get(job)
+
+
+def test_an_update_that_cannot_be_lists_its_faults(client: Client, job_file: Path) -> None:
+    with pytest.raises(InvalidSpec) as raised:
+        client.update(client.submit(job_file), workers=2, max_workers=1)
+    assert [fault.field for fault in raised.value.faults] == ["job.spec.resources.max_workers"]
+
+
+def test_an_update_is_an_event_for_watchers(client: Client, door: Any, job_file: Path) -> None:
+    job = client.submit(job_file)
+    client.update(job, workers=2)
+    door.train(job.name)
+    (event,) = [event for event in client.watch(job) if isinstance(event, ResourcesEvent)]
+    assert (event.workers, event.revision) == (2, 2)

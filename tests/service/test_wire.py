@@ -33,6 +33,7 @@ from gradloom.service.jobs.job import (
     Queue,
     Receipt,
     Recorded,
+    ResourcesChanged,
     StateChanged,
     Transition,
 )
@@ -54,7 +55,13 @@ SEVERAL = {"max_size": 3}
 
 # Workers left out are one worker, so that 0 does not come back.
 HEALTH = st.builds(HealthSpec, interval=INT32)
-RESOURCES = st.builds(Resources, workers=INT32.filter(bool), max_failures=INT32)
+RESOURCES = st.builds(
+    Resources,
+    workers=INT32.filter(bool),
+    max_failures=INT32,
+    min_workers=INT32,
+    max_workers=INT32,
+)
 # Durations have nanoseconds, fewer than a float has.
 CHECKPOINTS = st.builds(
     Checkpoints, interval=st.integers(-(10**12), 10**12).map(lambda ns: ns / 1e9), keep_last=INT32
@@ -196,6 +203,7 @@ JOBS = st.builds(
 EVENTS = st.one_of(
     st.builds(Progressed, PROGRESS),
     st.builds(CheckpointWritten, st.builds(Checkpoint, INT64, INT64, TEXT)),
+    st.builds(ResourcesChanged, RESOURCES),
     st.builds(Diagnosed, DIAGNOSIS),
     st.builds(IncidentHappened, REASON, TEXT, INT32, TEXT, INT64),
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from gradloom.worker.engine.spec import (
     ReduceOnPlateauSchedule,
     Sgd,
 )
-from gradloom.worker.messages import Compute, Content, Locate, Order, Snapshot, Task, decode
-from gradloom.worker.server import Server
+from gradloom.worker.messages import Content, Locate, Snapshot, Task, Train
+from tests.worker.crew import Crew
 from tests.worker.jobs import LEARNING
 
 PLANTED = 37
@@ -42,28 +43,17 @@ def task_with(folder: Path, planted: float) -> Task:
 
 def run(task: Task, workers: int, steps: int = 10) -> tuple[list[object], list[int], object]:
     """What is located, after which step, and the weights' hash in the end."""
-    servers = [Server() for _ in range(workers)]
-    for server in servers:
-        server.answer((task, None))
-    roots: tuple[bytes, ...] = ()
+    crew = Crew(task, workers)
     skipped: list[int] = []
     located: list[object] = []
-    for step in range(steps):
-        orders = [
-            Order(
-                step, step, Compute(i * SHARDS // workers, (i + 1) * SHARDS // workers), None, roots
-            )
-            for i in range(workers)
-        ]
-        roots = tuple(s.answer(order) for s, order in zip(servers, orders, strict=True))
-        commits = [decode(root).facts["commit"] for root in roots]
-        if step and commits[0]["skipped"]:  # type: ignore[index]
+    step = 0
+    while step < steps:
+        *_, newest = crew.train(step, steps)
+        step = newest["step"]
+        if newest["skipped"]:
             skipped.append(step)
-            located += [
-                decode(s.answer(Order(99, step, Locate()))).facts["location"] for s in servers
-            ]
-    model = decode(servers[0].answer(Order(100, steps, Snapshot(Content.MODEL), None, roots)))
-    return located, skipped, model.facts["weights_sha256"]
+            located += [answer.facts["location"] for answer in crew.all(Locate(), step)]
+    return located, skipped, crew.weights(steps)
 
 
 @pytest.fixture(scope="module")
@@ -115,16 +105,14 @@ def test_a_validation_loss_that_comes_with_an_order_lowers_the_rate_of_the_next_
     task = task_with(tmp_path, 1.0)
     schedule = ReduceOnPlateauSchedule(factor=0.5, patience=0)
     learning = replace(LEARNING_HERE, schedule=schedule)
-    server = Server()
-    server.answer((replace(task, learning=learning), None))
-    rates, roots = [], ()
-    measured = [(), (), ((1, 0.5),), ((1, 0.5), (2, 0.6)), ((2, 0.6), (3, 0.7)), ((3, 0.7),)]
-    for step, losses in enumerate(measured):
-        order = Order(step, step, Compute(0, SHARDS), None, roots, losses)
-        roots = (server.answer(order),)
-        commit = decode(roots[0]).facts["commit"]
-        rates.append(commit["learning_rate"] if commit else None)  # type: ignore[index]
-    assert rates == [None, 0.1, 0.1, 0.05, 0.025, 0.025]
+    crew = Crew(replace(task, learning=learning))
+    measured: list[tuple[tuple[int, float], ...]]
+    measured = [(), ((1, 0.5),), ((1, 0.5), (2, 0.6)), ((2, 0.6), (3, 0.7)), ((3, 0.7),)]
+    commits: list[Any] = [
+        crew.order(0, Train(1), step, measured=losses).facts["commits"]
+        for step, losses in enumerate(measured)
+    ]
+    assert [commit["learning_rate"] for (commit,) in commits] == [0.1, 0.1, 0.05, 0.025, 0.025]
 
 
 def test_a_last_update_that_overflows_changes_nothing(tmp_path: Path) -> None:
@@ -133,16 +121,13 @@ def test_a_last_update_that_overflows_changes_nothing(tmp_path: Path) -> None:
     optimizer = Optimizer(Sgd(1000.0, weight_decay=3e37))
     learning = replace(LEARNING_HERE, optimizer=optimizer, schedule=ConstantSchedule())
     last, longer = (replace(task, learning=replace(learning, steps=steps)) for steps in (1, 2))
-    server, other = Server(), Server()
-    for each, its_task in ((server, last), (other, longer)):
-        each.answer((its_task, None))
-    roots = (server.answer(Order(1, 0, Compute(0, SHARDS))),)
+    one, other = Crew(last), Crew(longer)
+    skipped = [crew.train(0, 1)[0]["skipped"] for crew in (one, other)]
     state = Snapshot(Content.STATE)
-    answers = [decode(each.answer(Order(2, 1, state, None, roots))) for each in (server, other)]
+    answers = [crew.order(0, state, 1) for crew in (one, other)]
     assert [answer.facts["is_finite"] for answer in answers] == [True, False]
-    assert [answer.facts["commit"]["skipped"] for answer in answers] == [1, 0]  # type: ignore[index]
-    assert decode(server.answer(Order(3, 1, Locate()))).facts["location"] is None
-    located = decode(
-        other.answer(Order(4, 2, Locate(), None, (other.answer(Order(3, 1, Compute(0, SHARDS))),)))
-    )
-    assert located.facts["location"]["what"] == "weights"  # type: ignore[index]
+    assert skipped == [1, 0]
+    assert one.order(0, Locate(), 1).facts["location"] is None
+    other.train(1, 2)
+    location: Any = other.order(0, Locate(), 2).facts["location"]
+    assert location["what"] == "weights"

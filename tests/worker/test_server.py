@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from gradloom.worker.data.reader import Reader
 from gradloom.worker.data.split import Rows
 from gradloom.worker.data.target import TargetKind
 from gradloom.worker.engine.spec import (
+    ConstantSchedule,
     Dense,
     GroupNorm,
     InitialWeights,
@@ -30,19 +30,23 @@ from gradloom.worker.engine.spec import (
     Silu,
     SoftmaxCrossEntropy,
 )
+from gradloom.worker.exchange.alone import Alone
+from gradloom.worker.lockstep import Lockstep
 from gradloom.worker.messages import (
-    Answer,
     AnswerKind,
-    Compute,
     Content,
     Evaluate,
+    Formation,
     Order,
     Snapshot,
     Task,
+    Train,
     decode,
 )
 from gradloom.worker.replica import Replica
 from gradloom.worker.server import Server
+from tests.worker import crew
+from tests.worker.crew import Crew
 from tests.worker.jobs import LEARNING, task_in, write_rows
 
 STEPS = 7
@@ -55,37 +59,14 @@ def task(tmp_path: Path) -> Task:
     return task_in(tmp_path)
 
 
-def started(task: Task, state: bytes | None = None) -> Server:
-    server = Server()
-    assert decode(server.answer((task, state))).kind is AnswerKind.READY
-    return server
-
-
-def told(server: Server, *order: Any, **more: Any) -> Answer:
-    return decode(server.answer(Order(*order, **more)))
-
-
-def train(servers: list[Server], shards: int, first: int, last: int) -> tuple[bytes, ...]:
-    """Steps first … last-1, the shards divided evenly; the roots that lead to step last."""
-    roots: tuple[bytes, ...] = ()
-    count = len(servers)
-    for step in range(first, last):
-        orders = [
-            Order(step, step, Compute(i * shards // count, (i + 1) * shards // count), roots=roots)
-            for i in range(count)
-        ]
-        pairs = zip(servers, orders, strict=True)
-        roots = tuple(server.answer(order) for server, order in pairs)
-    return roots
-
-
-def weights(server: Server, step: int, roots: tuple[bytes, ...]) -> object:
-    return told(server, 99, step, MODEL, roots=roots).facts["weights_sha256"]
-
-
 def trained(task: Task, workers: int) -> object:
-    servers = [started(task) for _ in range(workers)]
-    return weights(servers[0], STEPS, train(servers, task.shards, 0, STEPS))
+    return crew.trained(task, workers, STEPS)
+
+
+@pytest.fixture
+def one(task: Task) -> Crew:
+    """One worker, ready."""
+    return Crew(task)
 
 
 @pytest.mark.parametrize("workers", [2, 3, 5, 8])
@@ -119,13 +100,8 @@ def test_a_weight_of_all_classes_alike_changes_nothing(task: Task) -> None:
 
 def test_a_batch_of_which_no_row_counts_loses_nothing(task: Task) -> None:
     learning = replace(LEARNING, loss=SoftmaxCrossEntropy(ignore_index=0))
-    server = started(replace(task, learning=learning, batch_size=1, shards=1))
-    roots: tuple[bytes, ...] = ()
-    losses = []
-    for step in range(STEPS + 1):
-        roots = (server.answer(Order(step, step, Compute(0, 1), roots=roots)),)
-        losses.append(decode(roots[0]).facts["commit"])
-    found = [commit["loss"] for commit in losses[1:]]
+    alone = Crew(replace(task, learning=learning, batch_size=1, shards=1))
+    found = [commit["loss"] for commit in alone.train(0, STEPS)]
     assert 0.0 in found
     assert all(map(math.isfinite, found))
 
@@ -141,51 +117,48 @@ def test_the_weights_do_depend_on_the_number_of_shards(task: Task, tmp_path: Pat
     assert trained(task_in(tmp_path, shards=4), 1) != trained(task, 1)
 
 
-def test_the_order_in_which_roots_arrive_does_not_matter(task: Task) -> None:
-    one, other = started(task), started(task)
-    roots = train([one, other], task.shards, 0, 1)
-    assert weights(one, 1, roots) == weights(other, 1, roots[::-1])
+def test_a_snapshot_makes_another_worker_stand_where_this_one_does(task: Task, one: Crew) -> None:
+    one.train(0, 4)
+    state = bytes(one.order(0, STATE, 4).body)
+    second = Crew(task, 2, state)
+    second.train(4, STEPS)
+    assert second.weights(STEPS) == trained(task, 1)
 
 
-def test_a_snapshot_makes_another_worker_stand_where_this_one_does(task: Task) -> None:
-    first = started(task)
-    roots = train([first], task.shards, 0, 4)
-    state = bytes(told(first, 50, 4, STATE, roots=roots).body)
-    second = started(task, state)
-    assert weights(second, 7, train([second], task.shards, 4, 7)) == trained(task, 1)
+def test_an_order_may_bring_the_state_it_stands_on(task: Task, one: Crew) -> None:
+    one.train(0, 4)
+    state = bytes(one.order(0, STATE, 4).body)
+    behind = Crew(task)
+    assert behind.order(0, MODEL, 4, state=state).facts["weights_sha256"] == one.weights(4)
+    behind.order(0, Train(3), 4, state=state)
+    assert behind.weights(STEPS) == trained(task, 1)
 
 
-def test_an_order_may_bring_the_state_it_stands_on(task: Task) -> None:
-    first, behind = started(task), started(task)
-    roots = train([first], task.shards, 0, 4)
-    state = bytes(told(first, 50, 4, STATE, roots=roots).body)
-    assert told(behind, 51, 4, MODEL, state=state).facts == told(first, 51, 4, MODEL).facts | {
-        "seconds": {"data": 0.0, "forward": 0.0, "backward": 0.0}
-    }
+def test_a_worker_goes_back_one_step_and_comes_to_the_same_again(task: Task, one: Crew) -> None:
+    one.train(0, 4)
+    one.train(3, STEPS)
+    assert one.weights(STEPS) == trained(task, 1)
+
+
+def test_a_step_that_is_not_finite_ends_the_round(task: Task, one: Crew) -> None:
+    learning = replace(LEARNING, optimizer=Optimizer(Sgd(1e30)), schedule=ConstantSchedule())
+    crew_of_two = Crew(replace(task, learning=learning), 2)
+    reports = crew_of_two.train(0, STEPS)
+    assert [report["skipped"] for report in reports][-1] == 1
+    assert len(reports) < STEPS
 
 
 def looks(task: Task, workers: int, steps: int = 6) -> list[object]:
     """What is found at each step, looked at every third."""
-    watched = replace(task, health_interval=3)
-    servers = [started(watched) for _ in range(workers)]
-    roots: tuple[bytes, ...] = ()
-    found = []
-    for step in range(steps + 1):
-        orders = [
-            Order(step, step, Compute(i * 8 // workers, (i + 1) * 8 // workers), roots=roots)
-            for i in range(workers)
-        ]
-        roots = tuple(server.answer(order) for server, order in zip(servers, orders, strict=True))
-        commits = [decode(root).facts["commit"] for root in roots]
-        found.append([commit and commit["health"] for commit in commits])
-    return found[1:]
+    watched = Crew(replace(task, health_interval=3), workers)
+    return [report["health"] for report in watched.train(0, steps)]
 
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_a_look_finds_the_same_with_any_number_of_workers(task: Task, workers: int) -> None:
     alone, shared = looks(task, 1), looks(task, workers)
-    assert [step[0] is not None for step in alone] == [True, True, True, False, True, True]
-    assert shared == [step * workers for step in alone]
+    assert [look is not None for look in alone] == [True, True, True, False, True, True]
+    assert shared == alone
 
 
 def test_looking_changes_no_weight(task: Task) -> None:
@@ -209,7 +182,11 @@ def test_a_row_that_is_no_number_is_found_where_it_is(task: Task) -> None:
     reader = data.training
     broken = Broken(reader._dataset, reader._rows, data.scalings)
     replica = Replica(task, replace(data, training=broken))
-    found = [replica.advance([replica.compute(0, 8)]).health for _ in range(4)]
+    exchange = Alone(replica.layout)
+    replica.keep(exchange.state, None, 0)
+    replica.write_to(exchange.registers)
+    steps = Lockstep(replica, exchange, (0, 8))
+    found = [commit.health for _ in range(4) for commit in steps.steps(1)]
     (health,) = filter(None, found[: found.index(next(filter(None, found))) + 1])
     assert not health.is_whole
     first, dense = health.layers[:2]
@@ -222,31 +199,14 @@ def test_a_worker_says_what_the_best_constant_answer_comes_to(task: Task) -> Non
     assert ready.facts["baseline"] == pytest.approx(math.log(3), abs=0.02)
 
 
-def test_an_order_that_is_repeated_makes_the_step_once(task: Task) -> None:
-    server = started(task)
-    roots = train([server], task.shards, 0, 1)
-    first = told(server, 5, 1, Compute(0, 8), roots=roots)
-    again = told(server, 6, 1, Compute(0, 8), roots=roots)
-    assert first.facts["commit"] and again.facts["commit"] is None
-    assert bytes(first.body) == bytes(again.body)
-
-
-def test_a_worker_two_steps_behind_says_so(task: Task) -> None:
-    answer = told(started(task), 1, 2, Compute(0, 8))
+def test_a_worker_two_steps_behind_says_so(one: Crew) -> None:
+    answer = one.order(0, Train(1), 2)
     assert answer.kind is AnswerKind.ERROR
     assert "stands at step 0, not 2" in str(answer.facts["message"])
 
 
-def test_roots_with_a_shard_missing_are_an_error_and_no_step(task: Task) -> None:
-    server = started(task)
-    half = server.answer(Order(1, 0, Compute(0, 4)))
-    answer = told(server, 2, 1, Compute(0, 8), roots=(half,))
-    assert answer.kind is AnswerKind.ERROR
-    assert told(server, 3, 0, Compute(0, 4)).kind is AnswerKind.DONE
-
-
-def test_evaluation_counts_every_row_once(task: Task) -> None:
-    answer = told(started(task), 1, 0, Evaluate("validation", 0, 1))
+def test_evaluation_counts_every_row_once(one: Crew) -> None:
+    answer = one.order(0, Evaluate("validation", 0, 1), 0)
     ((_, _, statistics),) = answer.facts["statistics"]  # type: ignore[misc]
     assert statistics[0] == 22
 
@@ -264,21 +224,25 @@ def test_data_that_is_gone_is_an_answer(task: Task, tmp_path: Path) -> None:
 
 
 def test_an_order_before_the_task_is_an_answer() -> None:
-    assert decode(Server().answer(Order(1, 0, MODEL))).kind is AnswerKind.ERROR
+    nobody = Formation(1, (), b"", "", 1.0)
+    assert decode(Server().answer(Order(0, 1, 0, nobody, MODEL))).kind is AnswerKind.ERROR
 
 
 def test_an_empty_shard_adds_nothing(tmp_path: Path) -> None:
     """The last batch of an epoch has 16 rows for 20 shards."""
     task = task_in(tmp_path, shards=20)
-    servers = [started(task) for _ in range(3)]
-    roots = train(servers, 20, 0, 4)
-    assert told(servers[0], 9, 4, MODEL, roots=roots).kind is AnswerKind.DONE
+    assert crew.trained(task, 3, 4) == crew.trained(task, 1, 4)
+
+
+def model_of(task: Task) -> bytes:
+    """The model at the beginning."""
+    return bytes(Crew(task).order(0, MODEL, 0).body)
 
 
 @pytest.fixture
 def given_weights(task: Task, tmp_path: Path) -> Task:
     """The task with weights to begin from that are not the seed's, in a file."""
-    arrays = load(bytes(told(started(task), 1, 0, MODEL).body))
+    arrays = load(model_of(task))
     path = tmp_path / "weights.safetensors"
     save_file({name: array + np.float32(0.25) for name, array in arrays.items()}, path)
     model = replace(LEARNING.model, initial_weights=InitialWeights("weights.safetensors"))
@@ -287,7 +251,7 @@ def given_weights(task: Task, tmp_path: Path) -> Task:
 
 
 def test_training_begins_from_the_weights_given(given_weights: Task, tmp_path: Path) -> None:
-    first = load(bytes(told(started(given_weights), 1, 0, MODEL).body))
+    first = load(model_of(given_weights))
     file = load((tmp_path / "weights.safetensors").read_bytes())
     assert {name: array.tolist() for name, array in first.items()} == {
         name: array.tolist() for name, array in file.items()
@@ -304,11 +268,11 @@ def test_weights_that_changed_since_are_refused(given_weights: Task) -> None:
 def test_weights_that_are_gone_matter_only_at_the_beginning(
     given_weights: Task, tmp_path: Path
 ) -> None:
-    state = bytes(told(started(given_weights), 1, 0, STATE).body)
+    state = bytes(Crew(given_weights).order(0, STATE, 0).body)
     (tmp_path / "weights.safetensors").unlink()
     answer = decode(Server().answer((given_weights, None)))
     assert answer.facts["reason"] == "DATA_UNREADABLE"
-    again = bytes(told(started(given_weights, state), 1, 0, STATE).body)
+    again = bytes(Crew(given_weights, 1, state).order(0, STATE, 0).body)
     # The order of a file's metadata may differ.
     assert {name: array.tobytes() for name, array in load(again).items()} == {
         name: array.tobytes() for name, array in load(state).items()

@@ -26,17 +26,13 @@ A_JOB = """
 import json, sys
 from pathlib import Path
 from gradloom.worker.engine.kernels.compiler import compilations
-from gradloom.worker.messages import AnswerKind, Compute, Evaluate, Order, decode
-from gradloom.worker.server import Server
+from gradloom.worker.messages import AnswerKind, Evaluate
+from tests.worker.crew import Crew
 from tests.worker.jobs import task_in
 
-server, roots = Server(), ()
-answers = [server.answer((task_in(Path(sys.argv[1])), None))]
-for step in range(3):
-    answers.append(server.answer(Order(step + 1, step, Compute(0, 8), roots=roots)))
-    roots = answers[-1:]
-answers.append(server.answer(Order(9, 3, Evaluate("validation", 0, 1), roots=tuple(roots))))
-assert all(decode(answer).kind is not AnswerKind.ERROR for answer in answers)
+crew = Crew(task_in(Path(sys.argv[1])))
+crew.train(0, 3)
+assert crew.order(0, Evaluate("validation", 0, 1), 3).kind is AnswerKind.DONE
 print(json.dumps([compilations().compiled, compilations().found]))
 """
 

@@ -53,7 +53,7 @@ class Memory:
     dtype: type[np.generic]
     inputs: tuple[Array, ...]
     target: Array
-    registers: Array
+    registers: tuple[Array, ...]
 
 
 def bind(
@@ -150,7 +150,7 @@ class _Binder:
     def _merged(self, index: int, shard: int) -> Iterator[Instruction]:
         """The node's part of the gradient: nothing without rows, then added to others."""
         for place in _runs(self._graph.nodes[index]):
-            registers = self._memory.registers[:, place]
+            registers = [register[place] for register in self._memory.registers]
             if not self._spans[shard].rows:
                 yield registers[self._shards[shard].register].fill, (0,)
             for into, addend in self._shards[shard].merges:

@@ -47,11 +47,15 @@ def _come_to_the_same(plan: Plan, shards: tuple[Shard, ...], seed: int) -> bool:
     inputs = [array.copy() for array in plan.all_inputs(rows)]
     target = plan.target(rows).copy()
     keys = [Key(seed, CHECK, shard=place) for place in range(len(shards))]
-    together = plan.train(shards, keys), plan.registers.tobytes()
+    together = plan.train(shards, keys), _bytes(plan)
     statistics: list[Statistics] = []
     for span, shard, key in zip(spans(shards), shards, keys, strict=True):
         for into, array in zip(plan.all_inputs(span.rows), inputs, strict=True):
             into[...] = array[span.slice]
         plan.target(span.rows)[...] = target[span.slice]
         statistics += plan.train((shard,), (key,))
-    return together == (tuple(statistics), plan.registers.tobytes())
+    return together == (tuple(statistics), _bytes(plan))
+
+
+def _bytes(plan: Plan) -> bytes:
+    return b"".join(register.tobytes() for register in plan.registers)

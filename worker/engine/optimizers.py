@@ -119,9 +119,14 @@ def segments(
 ) -> tuple[Segment, ...]:
     """How an optimiser cuts the vectors, given places and shapes of the parameters in order."""
     excludes = optimizer.no_decay_on_bias_and_norm
-    if _RULES[type(optimizer.kind)].prepare is None and not excludes:
+    if not needs_whole_parameters(optimizer.kind) and not excludes:
         return _EVERYTHING
     return tuple(Segment(place, not excludes or len(shape) > 1) for place, shape in places)
+
+
+def needs_whole_parameters(kind: UpdateRule) -> bool:
+    """Whether a rule has to see all elements of a parameter to update any of them."""
+    return _RULES[type(kind)].prepare is not None
 
 
 def slots(kind: UpdateRule) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ The caller fills inputs and target, sets parameters, and reads gradients; the pl
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class Plan:
         self.graph = graph
         self.rows = rows
         self.parameters: Array = np.zeros(graph.vector_size, dtype)
-        self.registers: Array = np.zeros((registers, graph.vector_size), dtype)
+        self.registers: tuple[Array, ...] = tuple(np.zeros((registers, graph.vector_size), dtype))
         self.forward_seconds = 0.0
         self.backward_seconds = 0.0
         self._operations = operations
@@ -72,12 +73,20 @@ class Plan:
     @property
     def gradient(self) -> Array:
         """The first register."""
-        first: Array = self.registers[0]
-        return first
+        return self.registers[0]
 
     def read(self, parameters: Array) -> None:
         """Compute with these parameters from now on: a flat vector that its owner may change."""
         self.parameters = parameters
+
+    def write_to(self, registers: Sequence[Array]) -> None:
+        """Sum gradients in these flat vectors from now on: as many as there were, or fewer.
+
+        Those that are not given stay the plan's own.
+        """
+        self.registers = (*registers, *self.registers[len(registers) :])
+        self._memory = replace(self._memory, registers=self.registers)
+        self._bindings.clear()
 
     def inputs(self, rows: int) -> Array:
         """Where the caller puts this many rows of data, of the first input if there are several."""

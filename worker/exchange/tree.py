@@ -5,7 +5,7 @@ but not (place + 1)·2^level, cut off at V; its value is left + right, or the le
 where V cuts the right one off. Only the root's bits matter, and they depend on V alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -56,6 +56,18 @@ def _largest_at(first: int, last: int, leaves: int) -> Node:
     while level < top and first % (2 << level) == 0 and min(first + (2 << level), leaves) <= last:
         level += 1
     return Node(level, first >> level)
+
+
+def joined(nodes: Iterable[Node], leaves: int) -> tuple[Node, ...]:
+    """The fewest nodes that can be added up from some that share no leaf, in order."""
+    found = set(nodes)
+    for level in range(root(leaves).level):
+        for node in [each for each in found if each.level == level and each.place % 2 == 0]:
+            right = Node(level, node.place + 1)
+            if right in found or not right.exists(leaves):
+                found -= {node, right}
+                found.add(Node(level + 1, node.place // 2))
+    return tuple(sorted(found, key=lambda node: node.place << node.level))
 
 
 def fold(node: Node, leaves: int, leaf: Callable[[int], T], add: Callable[[T, T], T]) -> T:

@@ -316,6 +316,7 @@ class WatchJobResponse(_message.Message):
     INCIDENT_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     DIAGNOSIS_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Place in the job's history, rising by one. Resume after it. A heartbeat repeats the newest."""
     @_builtins.property
@@ -346,6 +347,10 @@ class WatchJobResponse(_message.Message):
     def diagnosis(self) -> Global___Diagnosis:
         """Something is found wrong with the training: for the first time, again, or much worse."""
 
+    @_builtins.property
+    def resources(self) -> _specs_pb2.ResourcesSpec:
+        """The job's resources were changed, to these."""
+
     def __init__(
         self,
         *,
@@ -357,12 +362,13 @@ class WatchJobResponse(_message.Message):
         incident: Global___Incident | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         diagnosis: Global___Diagnosis | None = ...,
+        resources: _specs_pb2.ResourcesSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "diagnosis", b"diagnosis", "event", b"event", "event_time", b"event_time", "heartbeat", b"heartbeat", "incident", b"incident", "job", b"job", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "diagnosis", b"diagnosis", "event", b"event", "event_time", b"event_time", "heartbeat", b"heartbeat", "incident", b"incident", "job", b"job", "progress", b"progress", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "diagnosis", b"diagnosis", "event", b"event", "event_time", b"event_time", "heartbeat", b"heartbeat", "incident", b"incident", "job", b"job", "progress", b"progress", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "diagnosis", b"diagnosis", "event", b"event", "event_time", b"event_time", "heartbeat", b"heartbeat", "incident", b"incident", "job", b"job", "progress", b"progress", "resources", b"resources", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["job", "progress", "checkpoint", "incident", "heartbeat", "diagnosis"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["job", "progress", "checkpoint", "incident", "heartbeat", "diagnosis", "resources"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -430,6 +436,64 @@ class CancelJobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelJobResponse: _TypeAlias = CancelJobResponse  # noqa: Y015
+
+@_typing.final
+class UpdateJobRequest(_message.Message):
+    """Changes a job. All of it or nothing is done; of two updates at once the later one holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """Required. The job: its name, and the new values of what the mask names."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What to change, of these: spec.resources.workers, spec.resources.min_workers,
+        spec.resources.max_workers. Where left out, those of them that are not 0; all else that is
+        given of spec and labels must then be as it is, and output only fields are ignored. The three
+        numbers must agree afterwards: 1 <= min_workers <= workers <= max_workers <= training.shards.
+        """
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateJobRequest: _TypeAlias = UpdateJobRequest  # noqa: Y015
+
+@_typing.final
+class UpdateJobResponse(_message.Message):
+    """The job after the change was written down."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """The job as it is now."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateJobResponse: _TypeAlias = UpdateJobResponse  # noqa: Y015
 
 @_typing.final
 class Job(_message.Message):
@@ -554,6 +618,32 @@ class Job(_message.Message):
         """Back to a checkpoint with a lower learning rate, since the loss or the gradient was
         infinite or not a number.
         """
+        REASON_WORKER_FROZEN: Job._Reason.ValueType  # 27
+        """A worker made no progress for longer than its steps ever took; it was ended, and its shards
+        given to the others.
+        """
+        REASON_NODE_LOST: Job._Reason.ValueType  # 28
+        """A host is gone with all workers on it."""
+        REASON_NETWORK_CUT: Job._Reason.ValueType  # 29
+        """Workers cannot reach each other, or be reached, though none is known to be dead."""
+        REASON_OUT_OF_MEMORY: Job._Reason.ValueType  # 30
+        """A worker was ended for the memory it used, or had none left."""
+        REASON_SHM_TOO_SMALL: Job._Reason.ValueType  # 31
+        """/dev/shm has no room for what the workers of a host share; they exchange over sockets, to the
+        same bits.
+        """
+        REASON_BITS_DIFFER: Job._Reason.ValueType  # 32
+        """Workers that computed the same came to other bits."""
+        REASON_WORKERS_CHANGED: Job._Reason.ValueType  # 33
+        """Workers were added or let go: as UpdateJob asked, as CPUs came free, or as others needed them."""
+        REASON_OBJECT_STORE_FULL: Job._Reason.ValueType  # 34
+        """Ray's object store has no room for the data."""
+        REASON_NODE_SUSPECT: Job._Reason.ValueType  # 35
+        """Workers of several jobs died on this host; it gets no new ones for a while."""
+        REASON_VERSION_SKEW: Job._Reason.ValueType  # 36
+        """A worker runs another version of Gradloom, Python or Ray than the service."""
+        REASON_WORKER_RECYCLED: Job._Reason.ValueType  # 37
+        """A worker whose memory had grown was replaced."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """Why a job stands where it stands, or what an incident was."""
@@ -614,6 +704,32 @@ class Job(_message.Message):
     """Back to a checkpoint with a lower learning rate, since the loss or the gradient was
     infinite or not a number.
     """
+    REASON_WORKER_FROZEN: Job.Reason.ValueType  # 27
+    """A worker made no progress for longer than its steps ever took; it was ended, and its shards
+    given to the others.
+    """
+    REASON_NODE_LOST: Job.Reason.ValueType  # 28
+    """A host is gone with all workers on it."""
+    REASON_NETWORK_CUT: Job.Reason.ValueType  # 29
+    """Workers cannot reach each other, or be reached, though none is known to be dead."""
+    REASON_OUT_OF_MEMORY: Job.Reason.ValueType  # 30
+    """A worker was ended for the memory it used, or had none left."""
+    REASON_SHM_TOO_SMALL: Job.Reason.ValueType  # 31
+    """/dev/shm has no room for what the workers of a host share; they exchange over sockets, to the
+    same bits.
+    """
+    REASON_BITS_DIFFER: Job.Reason.ValueType  # 32
+    """Workers that computed the same came to other bits."""
+    REASON_WORKERS_CHANGED: Job.Reason.ValueType  # 33
+    """Workers were added or let go: as UpdateJob asked, as CPUs came free, or as others needed them."""
+    REASON_OBJECT_STORE_FULL: Job.Reason.ValueType  # 34
+    """Ray's object store has no room for the data."""
+    REASON_NODE_SUSPECT: Job.Reason.ValueType  # 35
+    """Workers of several jobs died on this host; it gets no new ones for a while."""
+    REASON_VERSION_SKEW: Job.Reason.ValueType  # 36
+    """A worker runs another version of Gradloom, Python or Ray than the service."""
+    REASON_WORKER_RECYCLED: Job.Reason.ValueType  # 37
+    """A worker whose memory had grown was replaced."""
 
     @_typing.final
     class LabelsEntry(_message.Message):
@@ -674,7 +790,7 @@ class Job(_message.Message):
     """Output only. Place of the newest event in the job's history."""
     @_builtins.property
     def spec(self) -> _specs_pb2.JobSpec:
-        """Required. As submitted; never changes."""
+        """Required. As submitted; only the workers in its resources ever change, by UpdateJob."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -45,6 +45,10 @@ class JobServiceStub:
     """A job's events, old ones first, then live; ends after the event of the final state."""
     CancelJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.CancelJobRequest, _jobs_pb2.CancelJobResponse]
     """Asks for a job to end. Repeating it changes nothing."""
+    UpdateJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.UpdateJobRequest, _jobs_pb2.UpdateJobResponse]
+    """Changes how many workers a job may have, while it waits or runs: they join and leave between
+    rounds, and the result has the same bits. Repeating it changes nothing.
+    """
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -63,6 +67,10 @@ class JobServiceAsyncStub(JobServiceStub):
     """A job's events, old ones first, then live; ends after the event of the final state."""
     CancelJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.CancelJobRequest, _jobs_pb2.CancelJobResponse]  # type: ignore[assignment]
     """Asks for a job to end. Repeating it changes nothing."""
+    UpdateJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.UpdateJobRequest, _jobs_pb2.UpdateJobResponse]  # type: ignore[assignment]
+    """Changes how many workers a job may have, while it waits or runs: they join and leave between
+    rounds, and the result has the same bits. Repeating it changes nothing.
+    """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Training jobs."""
@@ -114,5 +122,15 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_jobs_pb2.CancelJobResponse, _abc.Awaitable[_jobs_pb2.CancelJobResponse]]:
         """Asks for a job to end. Repeating it changes nothing."""
+
+    @_abc_1.abstractmethod
+    def UpdateJob(
+        self,
+        request: _jobs_pb2.UpdateJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.UpdateJobResponse, _abc.Awaitable[_jobs_pb2.UpdateJobResponse]]:
+        """Changes how many workers a job may have, while it waits or runs: they join and leave between
+        rounds, and the result has the same bits. Repeating it changes nothing.
+        """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3265,19 +3265,31 @@ class ResourcesSpec(_message.Message):
 
     WORKERS_FIELD_NUMBER: _builtins.int
     MAX_FAILURES_FIELD_NUMBER: _builtins.int
+    MIN_WORKERS_FIELD_NUMBER: _builtins.int
+    MAX_WORKERS_FIELD_NUMBER: _builtins.int
     workers: _builtins.int
-    """Worker processes, one core each, 1 up to training.shards. 1 where left out."""
+    """Worker processes wanted, one core each, 1 up to training.shards. 1 where left out."""
     max_failures: _builtins.int
     """Failures blamed on the job before it is given up. 10 where left out."""
+    min_workers: _builtins.int
+    """The job starts, and goes on, with as few as these: 1 up to workers. As many as workers where
+    left out or 0. A worker that is lost is replaced all the same.
+    """
+    max_workers: _builtins.int
+    """The job grows to as many as these while CPUs are free that no other job waits for: workers up
+    to training.shards. As many as workers where left out or 0.
+    """
     def __init__(
         self,
         *,
         workers: _builtins.int = ...,
         max_failures: _builtins.int | None = ...,
+        min_workers: _builtins.int = ...,
+        max_workers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_failures", b"_max_failures", "max_failures", b"max_failures"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_failures", b"_max_failures", "max_failures", b"max_failures", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_failures", b"_max_failures", "max_failures", b"max_failures", "max_workers", b"max_workers", "min_workers", b"min_workers", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_failures: _TypeAlias = _typing.Literal["max_failures"]  # noqa: Y015
     _WhichOneofArgType__max_failures: _TypeAlias = _typing.Literal["_max_failures", b"_max_failures"]  # noqa: Y015

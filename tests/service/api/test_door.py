@@ -17,6 +17,7 @@ METHODS = {
     "GetJob": jobs_pb2.GetJobRequest,
     "ListJobs": jobs_pb2.ListJobsRequest,
     "CancelJob": jobs_pb2.CancelJobRequest,
+    "UpdateJob": jobs_pb2.UpdateJobRequest,
 }
 
 

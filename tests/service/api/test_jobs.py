@@ -18,7 +18,8 @@ from gradloom.service.errors import (
     Unavailable,
     WrongState,
 )
-from gradloom.service.jobs.job import StateChanged
+from gradloom.service.jobs.job import ResourcesChanged, StateChanged
+from gradloom.service.jobs.spec import Resources
 from gradloom.service.jobs.states import Reason, State
 from gradloom.v1 import jobs_pb2
 from gradloom.v1.jobs_pb2 import (
@@ -27,8 +28,10 @@ from gradloom.v1.jobs_pb2 import (
     GetJobRequest,
     Job,
     ListJobsRequest,
+    UpdateJobRequest,
     ValidateJobRequest,
 )
+from gradloom.v1.specs_pb2 import JobSpec, ResourcesSpec
 
 
 async def error_of(call: Awaitable[object]) -> GradloomError:
@@ -252,3 +255,106 @@ async def test_a_draining_service_takes_no_jobs_and_still_answers(running, messa
     error = await error_of(created(running, message))
     assert (type(error), error.reason) == (Unavailable, "DRAINING")
     assert (await running.stub.GetJob(GetJobRequest(name=name))).job.name == name
+
+
+async def updated(running, job: Job, *paths: str) -> Job:
+    mask = FieldMask(paths=paths) if paths else None
+    request = UpdateJobRequest(job=job, update_mask=mask)
+    return (await running.stub.UpdateJob(request)).job
+
+
+def wanting(name: str, **numbers: int) -> Job:
+    """A job as the user of UpdateJob sends it."""
+    return Job(name=name, spec=JobSpec(resources=ResourcesSpec(**numbers)))
+
+
+async def test_an_update_changes_the_workers_its_mask_names(running, message: Job) -> None:
+    message.spec.training.shards = 8
+    name = (await created(running, message)).name
+    asked = wanting(name, workers=4, max_workers=8)
+    job = await updated(running, asked, "spec.resources.workers")
+    assert (job.spec.resources.workers, job.spec.resources.max_workers) == (4, 0)
+    job = await updated(running, asked)
+    assert (job.spec.resources.workers, job.spec.resources.max_workers) == (4, 8)
+    assert job.spec.training == message.spec.training
+
+
+async def test_an_update_may_be_repeated_and_stands_in_the_history_once(
+    running, message: Job
+) -> None:
+    message.spec.training.shards = 8
+    name = (await created(running, message)).name
+    first = await updated(running, wanting(name, workers=3))
+    again = await updated(running, wanting(name, workers=3))
+    assert first == again
+    _, change = running.store.history(name, 0, 10)
+    assert change.event == ResourcesChanged(Resources(workers=3))
+    assert (change.revision, first.revision) == (2, 2)
+
+
+async def test_an_update_leaves_the_receipt_alone(running, message: Job) -> None:
+    before = await created(running, message)
+    after = await updated(running, wanting(before.name, workers=2))
+    assert before.receipt == after.receipt
+
+
+@pytest.mark.parametrize("path", ["spec.training.epochs", "spec.resources", "labels", "state", "*"])
+async def test_an_update_names_the_field_that_cannot_be_changed(
+    running, message: Job, path: str
+) -> None:
+    name = (await created(running, message)).name
+    error = await error_of(updated(running, wanting(name, workers=2), path))
+    assert isinstance(error, InvalidRequest) and error.reason == "IMMUTABLE_FIELD"
+    (fault,) = error.faults
+    assert fault.field == "update_mask.paths[0]"
+    assert fault.description.startswith(f"{path} cannot be changed: name spec.resources.workers")
+
+
+async def test_an_update_tells_an_unknown_field_from_a_fixed_one(running, message: Job) -> None:
+    name = (await created(running, message)).name
+    faults = await faults_of(updated(running, wanting(name), "spec.resources.worker"))
+    assert "Nearest: workers" in faults["update_mask.paths[0]"]
+
+
+async def test_an_update_without_a_mask_may_give_the_whole_job_back(running, message: Job) -> None:
+    job = await created(running, message)
+    job.spec.resources.workers = 2
+    assert (await updated(running, job)).spec.resources.workers == 2
+    job.spec.training.epochs += 1
+    job.labels["team"] = "b"
+    job.spec.resources.max_failures = 3
+    faults = await faults_of(updated(running, job))
+    assert set(faults) == {"job.spec.training", "job.labels", "job.spec.resources.max_failures"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "field", "sentence"),
+    [
+        ({"workers": 100}, "workers", "cannot share"),
+        ({"workers": -1}, "workers", "give at least 1"),
+        ({"min_workers": 3}, "min_workers", "more than workers, 2"),
+        ({"max_workers": 1}, "max_workers", "fewer than workers, 2"),
+        ({"max_workers": 9}, "max_workers", "9 workers cannot share 8 shards"),
+    ],
+)
+async def test_an_update_holds_the_numbers_to_each_other(
+    running, message: Job, numbers: dict[str, int], field: str, sentence: str
+) -> None:
+    message.spec.training.shards, message.spec.resources.workers = 8, 2
+    name = (await created(running, message)).name
+    faults = await faults_of(updated(running, wanting(name, **numbers)))
+    assert sentence in faults[f"job.spec.resources.{field}"]
+    assert running.store.get(name).revision == 1
+
+
+async def test_an_update_of_a_job_that_ends_names_the_state(running, message: Job) -> None:
+    name = (await created(running, message)).name
+    await running.stub.CancelJob(CancelJobRequest(name=name))
+    error = await error_of(updated(running, wanting(name, workers=2)))
+    assert isinstance(error, WrongState)
+    assert error.metadata["state"] == "CANCELLING"
+
+
+async def test_an_update_needs_the_name_of_a_job(running) -> None:
+    assert set(await faults_of(updated(running, wanting("digits", workers=2)))) == {"job.name"}
+    assert isinstance(await error_of(updated(running, wanting("jobs/none", workers=2))), NotFound)

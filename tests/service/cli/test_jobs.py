@@ -200,3 +200,31 @@ def test_submit_and_wait_ends_with_the_outcome(
     floor.join()
     assert result.exit_code == 1
     assert documents(result)[-1]["state"] == "FAILED"
+
+
+def test_update_says_the_workers_the_job_may_have_now(gradloom: Command, job: Job) -> None:
+    result = gradloom("update", job.id, "--workers", 2, "--min-workers", 1)
+    assert result.stdout.strip() == f"{job.id} QUEUED, workers wanted 2, 1 to 2"
+
+
+def test_update_is_one_document_for_a_program(gradloom: Command, job: Job) -> None:
+    (document,) = documents(gradloom("update", job.id, "--workers", 2, "--json"))
+    assert document["spec"]["resources"]["workers"] == 2
+
+
+def test_update_of_too_many_workers_names_the_field(gradloom: Command, job: Job) -> None:
+    result = gradloom("update", job.id, "--workers", 1000)
+    assert result.exit_code == 2
+    assert "resources.workers" in result.stderr
+
+
+def test_update_of_nothing_says_what_can_be_updated(gradloom: Command, job: Job) -> None:
+    result = gradloom("update", job.id)
+    assert result.exit_code == 2
+    assert "--min-workers" in result.stderr
+
+
+def test_a_watcher_sees_the_update(gradloom: Command, door: Any, job: Job) -> None:
+    gradloom("update", job.id, "--workers", 2)
+    door.train(job.name)
+    assert "WORKERS    wanted 2" in gradloom("watch", job.id).stdout

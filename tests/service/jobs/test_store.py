@@ -19,9 +19,11 @@ from gradloom.service.jobs.job import (
     Progress,
     Progressed,
     Queue,
+    ResourcesChanged,
     StateChanged,
 )
 from gradloom.service.jobs.memory_store import MemoryStore
+from gradloom.service.jobs.spec import Resources
 from gradloom.service.jobs.sql_store import open_store
 from gradloom.service.jobs.states import TRANSITIONS, Reason, State
 from gradloom.service.jobs.store import Clock, JobStore, Position
@@ -101,6 +103,7 @@ def test_an_unknown_job_is_not_found(store: JobStore) -> None:
         lambda: store.record("jobs/none", STARTING),
         lambda: store.update("jobs/none", lambda job: job),
         lambda: store.cancel("jobs/none"),
+        lambda: store.change_resources("jobs/none", lambda job: job.spec.resources),
         lambda: store.checkpoints("jobs/none"),
         lambda: store.add_checkpoint("jobs/none", Checkpoint(1, 1, ""), "/x"),
         lambda: store.remove_checkpoint("jobs/none", 1),
@@ -312,3 +315,41 @@ def test_times_keep_their_microseconds(store: JobStore, new_job: NewJob) -> None
     odd = job.create_time + timedelta(microseconds=1)
     created(store, replace(job, create_time=odd))
     assert store.get(job.name).create_time == odd
+
+
+def with_workers(workers: int) -> Callable[[Job], Resources]:
+    return lambda job: replace(job.spec.resources, workers=workers)
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.STARTING, State.RUNNING, State.RECOVERING])
+def test_resources_change_while_a_job_waits_or_runs(
+    store: JobStore, job: Job, state: State
+) -> None:
+    before = store.record(job.name, *PATHS[state]) if PATHS[state] else job
+    after = store.change_resources(job.name, with_workers(2))
+    assert after.spec == replace(job.spec, resources=Resources(workers=2))
+    assert (after.state, after.revision) == (state, before.revision + 1)
+    newest = store.history(job.name, before.revision, 10)
+    assert [record.event for record in newest] == [ResourcesChanged(Resources(workers=2))]
+    assert store.get(job.name) == after
+
+
+def test_the_same_resources_again_are_no_event(store: JobStore, job: Job) -> None:
+    first = store.change_resources(job.name, with_workers(2))
+    assert store.change_resources(job.name, with_workers(2)).revision == first.revision
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED])
+def test_resources_of_an_ended_job_stay(store: JobStore, job: Job, state: State) -> None:
+    store.record(job.name, *PATHS[state])
+    with pytest.raises(WrongState, match=str(state)):
+        store.change_resources(job.name, with_workers(2))
+
+
+def test_a_change_of_resources_that_is_refused_changes_nothing(store: JobStore, job: Job) -> None:
+    def refuse(job: Job) -> Resources:
+        raise NotFound("worker", "2")
+
+    with pytest.raises(NotFound):
+        store.change_resources(job.name, refuse)
+    assert store.get(job.name) == job

@@ -276,6 +276,20 @@ FAULTS: list[tuple[str, Change, str, str]] = [
     ),
     ("B042", part(resources=Resources(1, -1)), "resources.max_failures", "give 0 or more"),
     (
+        "B042",
+        part(resources=Resources(2, min_workers=3)),
+        "resources.min_workers",
+        "min_workers is 3, more than workers, 2: lower it or raise workers.",
+    ),
+    (
+        "B042",
+        part(resources=Resources(2, max_workers=1)),
+        "resources.max_workers",
+        "max_workers is 1, fewer than workers, 2: raise it or lower workers.",
+    ),
+    ("B042", part(resources=Resources(2, max_workers=-1)), "resources.max_workers", "or 0 for"),
+    ("B042", part(resources=Resources(1, max_workers=2000)), "resources.max_workers", "share"),
+    (
         "accumulation",
         training(accumulation_steps=0),
         "training.accumulation_steps",
@@ -490,6 +504,7 @@ def test_a_message_and_its_spec_come_to_the_same(roots: Roots) -> None:
     [
         part(name="other"),
         part(resources=Resources(4, max_failures=1)),
+        part(resources=Resources(2, min_workers=1, max_workers=4)),
         part(checkpoints=Checkpoints(5, 3)),
         part(health=HealthSpec(0)),
         data(path="elsewhere/digits.npz"),

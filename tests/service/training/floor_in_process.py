@@ -1,7 +1,13 @@
-"""A training floor without processes: workers are objects here, and die when a test says so."""
+"""A training floor without processes: workers are threads here, and die when a test says so.
 
+A worker that meets its fate does not make the step: it lets go of its peers, and its end is told.
+"""
+
+import queue
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -16,47 +22,99 @@ from gradloom.service.metrics import Metrics
 from gradloom.service.training.surroundings import Surroundings
 from gradloom.worker.data.files import Roots
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
-from gradloom.worker.messages import Order, Task, decode
+from gradloom.worker.messages import AnswerKind, Order, Task, decode, encode
 from gradloom.worker.server import Server
 from tests.worker.jobs import DATA, LEARNING, write_rows
 
 # What happens to an order: None, or the reason for which the worker is gone instead.
 Fate = Callable[[int, Order], Reason | None]
+Message = tuple[Task, bytes | None] | Order
+
+# No process has such a number: nobody kills the tests in the belief that a worker is frozen.
+_NO_PID = 4_000_000
+_JOIN_SECONDS = 30.0
+
+
+class InProcessWorker:
+    """A server in a thread of its own, that answers into the group's events."""
+
+    def __init__(self, number: int, fate: Fate, events: "queue.Queue[WorkerEvent]") -> None:
+        self._number = number
+        self._fate = fate
+        self._events = events
+        self._server = Server()
+        self._messages: queue.Queue[Message | None] = queue.Queue()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def tell(self, message: Message | None) -> None:
+        self._messages.put(message)
+
+    def stop(self) -> None:
+        """Nothing is heard of it any more; it ends when it is done with what it is at."""
+        self._stopped = True
+        self.tell(None)
+
+    def join(self) -> None:
+        self._thread.join(_JOIN_SECONDS)
+
+    def _serve(self) -> None:
+        while (message := self._messages.get()) is not None:
+            reason = self._fate(self._number, message) if isinstance(message, Order) else None
+            if reason is not None:
+                self._server.leave()
+                self._say(Gone(self._number, reason, f"worker {self._number} met its fate"))
+                break
+            self._say(self._answer(message))
+        self._server.leave()
+
+    def _answer(self, message: Message) -> WorkerEvent:
+        answer = decode(self._server.answer(message))
+        if answer.kind is AnswerKind.READY:
+            answer = replace(answer, facts={**answer.facts, "pid": _NO_PID + self._number})
+        return event_of(self._number, answer, encode(answer))
+
+    def _say(self, event: WorkerEvent) -> None:
+        if not self._stopped:
+            self._events.put(event)
 
 
 class InProcessGroup:
-    """Workers that answer at once, in the order in which they were asked."""
+    """Workers of one job as threads."""
 
     def __init__(self, fate: Fate) -> None:
         self._fate = fate
-        self._servers: dict[int, Server] = {}
-        self._events: list[WorkerEvent] = []
+        self._workers: dict[int, InProcessWorker] = {}
+        self._events: queue.Queue[WorkerEvent] = queue.Queue()
 
     def start(self, worker: int, task: Task, state: bytes | None) -> None:
-        self._servers[worker] = Server()
-        self._hear(worker, self._servers[worker].answer((task, state)))
+        self._workers[worker] = InProcessWorker(worker, self._fate, self._events)
+        self._workers[worker].tell((task, state))
 
     def order(self, worker: int, order: Order) -> None:
-        if worker not in self._servers:
-            return
-        reason = self._fate(worker, order)
-        if reason is None:
-            self._hear(worker, self._servers[worker].answer(order))
-        else:
-            self._events.append(Gone(worker, reason, f"worker {worker} met its fate"))
-
-    def _hear(self, worker: int, encoded: bytes) -> None:
-        self._events.append(event_of(worker, decode(encoded), encoded))
+        if worker in self._workers:
+            self._workers[worker].tell(order)
 
     def stop(self, worker: int) -> None:
-        self._servers.pop(worker, None)
+        if stopped := self._workers.pop(worker, None):
+            stopped.stop()
 
     def poll(self, timeout: float) -> tuple[WorkerEvent, ...]:
-        events, self._events = tuple(self._events), []
-        return events
+        try:
+            events = [self._events.get(timeout=timeout)]
+        except queue.Empty:
+            return ()
+        while not self._events.empty():
+            events.append(self._events.get_nowait())
+        return tuple(events)
 
     def close(self) -> None:
-        self._servers.clear()
+        workers = list(self._workers.values())
+        for worker in list(self._workers):
+            self.stop(worker)
+        for each in workers:
+            each.join()
 
 
 class InProcessFleet:
@@ -94,16 +152,13 @@ def spec(workers: int = 2, *, epochs: int = 2, keep_last: int = 2) -> JobSpec:
 
 
 class Clock:
-    """Seconds that pass by themselves, a little with each look."""
+    """A time of day that goes on a little with each look, so that no two events share it."""
 
     def __init__(self) -> None:
         self._ticks = count()
 
-    def monotonic(self) -> float:
-        return next(self._ticks) * 0.05
-
     def now(self) -> datetime:
-        return datetime.fromtimestamp(self.monotonic(), UTC)
+        return datetime.fromtimestamp(next(self._ticks) * 0.05, UTC)
 
 
 def surroundings(folder: Path, fleet: InProcessFleet) -> Surroundings:
@@ -115,11 +170,12 @@ def surroundings(folder: Path, fleet: InProcessFleet) -> Surroundings:
         store=store,
         fleet=fleet,
         metrics=Metrics(now=clock.now, count_jobs=store.count, build={}),
-        monotonic=clock.monotonic,
+        monotonic=time.monotonic,
         now=clock.now,
         jobs_folder=folder / "jobs",
         roots=(str(folder),),
         profile=PROFILE_DEFAULT,
+        segments=str(folder / "segment"),
     )
 
 

@@ -1,17 +1,21 @@
 """Failure stories of one run, as golden text: an event, a line ----, the commands that follow.
 
-The first line of a story is its course. Lines that begin with # tell the reader what happens.
+The first line of a story is its course. Lines that begin with # tell the reader what happens. Where
+an event names several workers (0,1), it happens to each of them in turn. A worker that answers has
+spent half a second on each step, if it does not say otherwise.
 """
 
 import re
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason
-from gradloom.service.training.coordinator import Coordinator, Course, divide
+from gradloom.service.training.coordinator import Coordinator
+from gradloom.service.training.course import Course
 from gradloom.service.training.events import (
     Begin,
     Cancelled,
@@ -20,50 +24,94 @@ from gradloom.service.training.events import (
     Draining,
     End,
     Event,
+    Expect,
+    Form,
     KeepSnapshot,
     Located,
     Measured,
+    NoRoom,
     NotFinite,
     Report,
+    Resized,
+    RoundBroken,
+    RoundOverdue,
     Send,
+    StartWorker,
     WorkerAnswered,
     WorkerFailed,
     WorkerReady,
 )
 from gradloom.service.training.policies import FailurePolicy, NonFinitePolicy
-from gradloom.worker.messages import Compute, Evaluate, Snapshot, Work
+from gradloom.worker.exchange.exchange import Why
+from gradloom.worker.messages import Evaluate, Formation, Snapshot, Train, Work
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.txt"))
 
+
+def answer(worker: str, number: str, step: str, seconds: str = "0.5", slow: str = "1") -> Event:
+    spent = float(seconds)
+    compute = spent * float(slow) * 0.8
+    return WorkerAnswered(int(worker), int(number), int(step), spent, compute)
+
+
+def broken(worker: str, number: str, step: str, culprit: str, why: str, time: str = "0") -> Event:
+    message = f"worker {culprit} is {why}"
+    return RoundBroken(
+        int(worker), int(number), int(step), int(culprit), Why(why), message, float(time)
+    )
+
+
+def fail(worker: str, reason: str, time: str = "0") -> Event:
+    return WorkerFailed(int(worker), Reason(reason), "its story", float(time), ("its last line",))
+
+
 EVENTS: dict[str, Callable[..., Event]] = {
     "begin": Begin,
-    "ready": lambda worker: WorkerReady(int(worker)),
-    "answer": lambda worker, number: WorkerAnswered(int(worker), int(number)),
-    "fail": lambda worker, reason, time="0": WorkerFailed(
-        int(worker), Reason(reason), "its story", float(time)
+    "ready": lambda worker, node="a": WorkerReady(
+        int(worker), node, f"{node}:{worker}", 100 + int(worker)
     ),
-    "nan": lambda step, skipped="1": NotFinite(
-        int(step), int(skipped), f"The loss of step {step} is nan."
+    "answer": answer,
+    "broken": broken,
+    "no_room": lambda worker, number: NoRoom(int(worker), int(number), "needs 34 MB, 8 are free"),
+    "fail": fail,
+    "overdue": lambda number, time="0": RoundOverdue(int(number), float(time)),
+    "nan": lambda number, step, skipped="1": NotFinite(
+        int(number), int(step), int(skipped), f"The loss of step {step} is nan."
     ),
     "located": lambda worker, number: Located(int(worker), int(number), "It is in layer 0."),
+    "resize": lambda least, workers: Resized(int(least), int(workers)),
     "due": CheckpointDue,
     "cancel": Cancelled,
     "drain": Draining,
 }
 
 
+def events_of(line: str) -> list[Event]:
+    """The events in a line of a story: one, or one for each worker that it names."""
+    name, *words = line.split()
+    if not words or "," not in words[0]:
+        return [EVENTS[name](*words)]
+    return [EVENTS[name](worker, *words[1:]) for worker in words[0].split(",")]
+
+
 def told(command: Command) -> str:
     """A command as a line of a story."""
     match command:
-        case Send(worker, number, step, work, load, advance):
-            how = " load" * load + " advance" * advance
+        case StartWorker(worker, after):
+            return f"start worker {worker}" + (f" after {after:g} s" if after else "")
+        case Form(formation):
+            return told_formation(formation)
+        case Expect(number, seconds):
+            return f"expect round {number} within {seconds:.1f} s"
+        case Send(worker, number, step, _, work, load, fence):
+            how = " load" * load + f" fence={','.join(map(str, fence))}" * bool(fence)
             return f"send {worker} round={number} step={step} {told_work(work)}{how}"
         case Measured(split, step):
             return f"measured {split} step={step}"
         case KeepSnapshot(step, save):
             return f"keep snapshot step={step}" + " save" * save
-        case Report(reason, worker, step, _):
-            return f"report {reason} worker={worker} step={step}"
+        case Report(reason, worker, step, message, node):
+            return f"report {reason} worker={worker} step={step} node={node or '-'}: {message}"
         case End(state, reason, message):
             return f"end {state or 'and begin again'} {reason} {message}".rstrip()
         case _:
@@ -72,10 +120,20 @@ def told(command: Command) -> str:
             return " ".join([name, *values])
 
 
+def told_formation(formation: Formation) -> str:
+    """Who computes which shards, cell by cell."""
+    members = sorted(formation.members, key=lambda member: (member.cell, member.worker))
+    cells = [
+        f"cell {cell} = " + " ".join(f"{m.worker}[{m.first}..{m.last}]" for m in its)
+        for cell, its in groupby(members, key=lambda member: member.cell)
+    ]
+    return f"form {formation.number}: {', '.join(cells)}, patience {formation.patience:.1f} s"
+
+
 def told_work(work: Work) -> str:
     match work:
-        case Compute(first, last):
-            return f"compute {first}..{last}"
+        case Train(steps):
+            return f"train {steps}"
         case Evaluate(split, first, last):
             return f"evaluate {split} {first}..{last}"
         case Snapshot(content):
@@ -105,7 +163,8 @@ def retold_block(coordinator: Coordinator, block: str) -> str:
         told(command)
         for line in asked.splitlines()
         if not line.startswith("#")
-        for command in coordinator.handle(EVENTS[line.split()[0]](*line.split()[1:]))
+        for event in events_of(line)
+        for command in coordinator.handle(event)
     ]
     return "\n".join([asked, "----", *commands])
 
@@ -121,17 +180,3 @@ def test_story(path: Path, request: pytest.FixtureRequest) -> None:
 
 def test_there_are_stories() -> None:
     assert len(STORIES) >= 10
-
-
-@pytest.mark.parametrize("parts", range(1, 20))
-def test_parts_are_divided_without_gap_and_as_even_as_can_be(parts: int) -> None:
-    for workers in range(1, parts + 1):
-        ranges = list(divide(parts, range(workers)).values())
-        assert [first for first, _ in ranges[1:]] == [last for _, last in ranges[:-1]]
-        assert (ranges[0][0], ranges[-1][1]) == (0, parts)
-        sizes = {last - first for first, last in ranges}
-        assert max(sizes) - min(sizes) <= 1
-
-
-def test_more_workers_than_parts_leave_some_idle() -> None:
-    assert divide(2, [4, 5, 6]) == {4: (0, 1), 5: (1, 2)}

@@ -11,7 +11,7 @@ from gradloom.service.training.runner import run
 from gradloom.service.training.surroundings import Surroundings, Wishes
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
 from gradloom.worker.engine.spec import Optimizer, Sgd
-from gradloom.worker.messages import Compute, Order
+from gradloom.worker.messages import Order, Train
 from tests.service.training.floor_in_process import (
     Fate,
     InProcessFleet,
@@ -45,10 +45,12 @@ def incidents(around: Surroundings, job: Job) -> list[Reason]:
 
 
 def dies(times: dict[int, set[int]]) -> Fate:
-    """Worker w dies when it is to compute the shards of a step in times[w]."""
+    """Worker w dies when it is to make steps, a step in times[w] among them."""
 
     def fate(worker: int, order: Order) -> Reason | None:
-        is_due = isinstance(order.work, Compute) and order.step in times.get(worker, set())
+        if not isinstance(order.work, Train):
+            return None
+        is_due = times.get(worker, set()) & set(range(order.step, order.step + order.work.steps))
         return Reason.WORKER_LOST if is_due else None
 
     return fate

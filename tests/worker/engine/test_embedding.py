@@ -50,7 +50,8 @@ def test_positions_are_added_from_the_first_one_on() -> None:
 
 def test_positions_that_no_row_has_are_not_trained() -> None:
     made = plan(Embedding(2, 2), Positions(5))
-    made.registers.fill(7)
+    for register in made.registers:
+        register.fill(7)
     made.target(2)[...] = 1
     made.value_and_grad(2, Key(0, 0))
     assert made.gradient[4:10].all()

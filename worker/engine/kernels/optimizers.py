@@ -343,6 +343,34 @@ def average(decay: float, step: int, parameters: Array, old: Array, new: Array) 
     _average(parameters, old, new, parameters.dtype.type(share))
 
 
+# Elements whose squares are summed together.
+NORM_BLOCK = 8192
+
+
+@kernel
+def _squares_by_block(gradient: Array, sums: Array) -> None:
+    for block in range(sums.size):
+        sums[block] = sum_of_squares(gradient[block * 8192 : (block + 1) * 8192])
+
+
+def squares_by_block(gradient: Array) -> Array:
+    """Σ g² of each block of NORM_BLOCK elements, float64: in parts of a vector as in the whole.
+
+    That is so where the parts begin at multiples of NORM_BLOCK.
+    """
+    sums: Array = np.empty(-(-gradient.size // NORM_BLOCK))
+    _squares_by_block(gradient, sums)
+    return sums
+
+
+def norm_of(squares: Array) -> float:
+    """The Euclidean norm from the sums of the squares of its blocks, added in their order."""
+    total = 0.0
+    for value in squares.tolist():
+        total += value
+    return math.sqrt(total)
+
+
 def global_norm(gradient: Array) -> float:
     """The Euclidean norm; finite where all elements are."""
-    return math.sqrt(sum_of_squares(gradient))
+    return norm_of(squares_by_block(gradient))

@@ -1,0 +1,57 @@
+"""Every exchange gives the star's bits: alone, in one cell, between cells, and both."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from gradloom.worker.exchange.exchange import Layout
+from gradloom.worker.exchange.listener import Listener
+from tests.worker.exchange.formations import enter, expected, formation, step, together
+
+SIZE = 3 * 8192 + 11
+
+
+@pytest.fixture
+def listeners() -> Iterator[list[Listener]]:
+    made = [Listener("127.0.0.1") for _ in range(8)]
+    yield made
+    for listener in made:
+        listener.close()
+
+
+SHAPES = {
+    "alone": (0,),
+    "one cell of two": (0, 0),
+    "one cell of five": (0, 0, 0, 0, 0),
+    "two cells of one": (0, 1),
+    "three cells of one": (0, 1, 2),
+    "two cells of several": (0, 0, 1, 1, 1),
+    "three cells of several, by turns": (0, 1, 2, 0, 1, 2, 0),
+}
+
+
+def bounds(cells: Sequence[int], shards: int, seed: int) -> list[int]:
+    """Uneven ranges in the order of the members, some of them empty."""
+    cuts = sorted(Random(seed).randint(0, shards) for _ in cells[1:])
+    return [0, *cuts, shards]
+
+
+@pytest.mark.parametrize("shards", [1, 5, 8, 13])
+@pytest.mark.parametrize("cells", SHAPES.values(), ids=SHAPES)
+def test_all_members_come_to_the_bits_of_the_star(
+    cells: tuple[int, ...], shards: int, listeners: list[Listener], tmp_path: Path
+) -> None:
+    layout = Layout(SIZE, 2, shards)
+    ears = listeners[: len(cells)]
+    formed = formation(ears, cells, bounds(cells, shards, shards), tmp_path)
+    exchanges = enter(formed, ears, layout)
+    for number in range(3):
+        tasks = [
+            lambda e=exchange, m=member, n=number: step(e, m, layout, n)
+            for exchange, member in zip(exchanges, formed.members, strict=True)
+        ]
+        assert set(together(tasks)) == {expected(formed, layout, number)}
+    for exchange in exchanges:
+        exchange.close()

@@ -1,0 +1,161 @@
+"""What members do at an agreement and a sum, by their role: alone, led by another one, leading."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Protocol
+
+from gradloom.worker.exchange.frames import Frame, Kind, bundled, unbundled
+from gradloom.worker.exchange.peers import Peer, Peers
+from gradloom.worker.exchange.swap import Swap
+from gradloom.worker.exchange.topology import Topology
+
+
+class Role(Protocol):
+    """How a member takes part."""
+
+    def agree(self, note: bytes) -> tuple[bytes, ...]:
+        """Waits for all; their notes, in members' order. Raises Broken."""
+
+    def swap(self) -> None:
+        """Waits until the cell has the sum over all cells. Raises Broken."""
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Frames and bytes sent so far."""
+
+    def close(self) -> None:
+        """Takes leave."""
+
+
+class Lone:
+    """The only member."""
+
+    def agree(self, note: bytes) -> tuple[bytes, ...]:
+        """See Role."""
+        return (note,)
+
+    def swap(self) -> None:
+        """See Role."""
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """See Role."""
+        return 0, 0
+
+    def close(self) -> None:
+        """See Role."""
+
+
+class Follower:
+    """A member that another one leads."""
+
+    def __init__(self, peers: Peers, leader: Peer, *, swaps: bool) -> None:
+        """swaps tells whether there are other cells."""
+        self._peers = peers
+        self._leader = leader
+        self._swaps = swaps
+
+    def agree(self, note: bytes) -> tuple[bytes, ...]:
+        """See Role."""
+        self._peers.send(self._leader, Frame(Kind.NOTE, note))
+        return unbundled(self._await(Kind.NOTES).body)
+
+    def swap(self) -> None:
+        """See Role."""
+        if self._swaps:
+            self._await(Kind.SUMMED)
+
+    def _await(self, kind: Kind) -> Frame:
+        (frame,) = self._peers.hear((self._leader,), kind)
+        return frame
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """See Role."""
+        return self._peers.sent
+
+    def close(self) -> None:
+        """See Role."""
+        self._peers.close()
+
+
+class Leader:
+    """A member that leads its cell, and talks to those that lead others."""
+
+    def __init__(
+        self,
+        peers: Peers,
+        topology: Topology,
+        followers: Sequence[Peer],
+        leaders: Sequence[Peer],
+        swap: Swap | None,
+    ) -> None:
+        """followers and leaders are in the order of the members and the other cells."""
+        self._peers = peers
+        self._followers = tuple(followers)
+        self._leaders = tuple(leaders)
+        self._others = [cell for cell in range(len(topology.cells)) if cell != topology.own]
+        self._own = topology.own
+        places = {member.worker: place for place, member in enumerate(topology.members)}
+        self._places = [places[member.worker] for cell in topology.cells for member in cell]
+        self._swap = swap
+        if swap:
+            for cell, peer in zip(self._others, self._leaders, strict=True):
+                peer.link.place = partial(swap.place, cell)
+                peer.link.arrived = partial(swap.arrived, cell)
+                peer.link.more = partial(swap.more, cell)
+
+    def agree(self, note: bytes) -> tuple[bytes, ...]:
+        """See Role."""
+        cell = (note, *(bytes(frame.body) for frame in self._gather(self._followers)))
+        notes = self._ordered(self._with_others(cell)) if self._leaders else cell
+        if self._followers:
+            self._tell(self._followers, Frame(Kind.NOTES, bundled(notes)))
+        return notes
+
+    def _with_others(self, cell: tuple[bytes, ...]) -> list[tuple[bytes, ...]]:
+        """The notes of each cell, in the order of the cells."""
+        self._tell(self._leaders, Frame(Kind.NOTE, bundled(cell)))
+        cells = [unbundled(frame.body) for frame in self._gather(self._leaders)]
+        for peer in self._leaders:
+            peer.link.faults = 0
+        return [*cells[: self._own], cell, *cells[self._own :]]
+
+    def _ordered(self, cells: list[tuple[bytes, ...]]) -> tuple[bytes, ...]:
+        notes = zip(self._places, (note for cell in cells for note in cell), strict=True)
+        return tuple(note for _, note in sorted(notes))
+
+    def _gather(self, peers: tuple[Peer, ...]) -> list[Frame]:
+        return self._peers.hear(peers, Kind.NOTE)
+
+    def _tell(self, peers: tuple[Peer, ...], frame: Frame) -> None:
+        for peer in peers:
+            self._peers.send(peer, frame)
+        self._peers.settle(peers)
+
+    def swap(self) -> None:
+        """See Role."""
+        if self._swap is None:
+            return
+        self._swap.begin()
+        self._peers.wait(partial(self._lacking, self._swap))
+        self._swap.reset()
+        self._tell(self._followers, Frame(Kind.SUMMED))
+
+    def _lacking(self, swap: Swap) -> list[Peer]:
+        """Sums that were added up meanwhile begin to leave."""
+        self._peers.flush(self._leaders)
+        return [
+            peer
+            for cell, peer in zip(self._others, self._leaders, strict=True)
+            if swap.awaits(cell) or peer.link.owes
+        ]
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """See Role."""
+        return self._peers.sent
+
+    def close(self) -> None:
+        """See Role."""
+        self._peers.close()

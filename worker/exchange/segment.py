@@ -1,0 +1,137 @@
+"""Memory that processes of a node share: files that have a name only while they are made.
+
+A file's pages are allocated when it is made, so that a folder that is too small says so there and
+not as a bus error later. Its name, which begins with the run's prefix, is taken away at once; it
+is passed on as a descriptor and gone with the last process that maps it, however that ends. What
+a process that died while it made one has left, sweep removes.
+"""
+
+import errno
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gradloom.worker.engine.arrays import side_by_side
+from gradloom.worker.exchange.exchange import NoRoom, Vector
+
+_PAGE = mmap.PAGESIZE
+# Vectors that are walked together begin at different places of a page: see side_by_side.
+_STAGGER = 17 * 64
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM}
+
+
+class Memory:
+    """So many vectors of one length, this process's own or shared with others."""
+
+    def __init__(self, vectors: tuple[Vector, ...], descriptor: int | None) -> None:
+        """Owns the descriptor, which others may map the memory by."""
+        self.vectors = vectors
+        self.descriptor = descriptor
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others can map it."""
+        return self.descriptor is not None
+
+    def is_at(self, descriptor: int) -> bool:
+        """Whether it is what a descriptor stands for."""
+        return self.descriptor is not None and os.path.sameopenfile(self.descriptor, descriptor)
+
+    def __del__(self) -> None:
+        """The vectors keep what they need mapped."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+
+def private(count: int, length: int) -> Memory:
+    """Vectors of zeros that this process alone sees."""
+    return Memory(side_by_side(count, length, np.float32) if count else (), None)
+
+
+def shared(prefix: str, count: int, length: int) -> Memory:
+    """Vectors of zeros that others can map. Raises NoRoom."""
+    descriptor = _made(prefix, _room(count, length))
+    return Memory(_vectors(descriptor, count, length), descriptor)
+
+
+def attached(descriptor: int, count: int, length: int) -> Memory:
+    """The vectors that another process has made; the descriptor is the memory's from now on.
+
+    Raises ValueError where they are others.
+    """
+    found = os.fstat(descriptor).st_size
+    if found < _room(count, length):
+        os.close(descriptor)
+        raise ValueError(f"{found} bytes of shared memory for {count} vectors of {length}")
+    return Memory(_vectors(descriptor, count, length), descriptor)
+
+
+def sweep(prefix: str) -> int:
+    """Removes what processes that died have left under names that begin so; how many files."""
+    folder, name = os.path.split(prefix)
+    found = [path for path in Path(folder).iterdir() if path.name.startswith(name)]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
+
+
+def free_bytes(prefix: str) -> int:
+    """How much fits where files with this prefix are made."""
+    status = os.statvfs(Path(prefix).parent)
+    return status.f_bavail * status.f_frsize
+
+
+def _made(prefix: str, size: int) -> int:
+    """A file of so many bytes whose name is gone."""
+    folder, name = os.path.split(prefix)
+    try:
+        descriptor, path = tempfile.mkstemp(prefix=f"{name}-", dir=folder)
+    except OSError as error:
+        raise _no_room(folder, size) if error.errno in _FULL else error from error
+    try:
+        os.posix_fallocate(descriptor, 0, max(size, 1))
+    except OSError as error:
+        os.close(descriptor)
+        raise _no_room(folder, size) if error.errno in _FULL else error from error
+    finally:
+        Path(path).unlink(missing_ok=True)
+    return descriptor
+
+
+def _no_room(folder: str, size: int) -> NoRoom:
+    status = os.statvfs(folder)
+    free, whole = (count * status.f_frsize for count in (status.f_bavail, status.f_blocks))
+    return NoRoom(
+        f"needs {_megabytes(size)} MB, {_megabytes(free)} of {_megabytes(whole)} MB free in "
+        f"{folder}: start the container with a larger shm size or set another segment folder"
+    )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.0f}" if count >= 10_000_000 else f"{count / 1e6:.1f}"
+
+
+def _step(length: int) -> int:
+    return -(-4 * length // _PAGE) * _PAGE + _STAGGER
+
+
+def _room(count: int, length: int) -> int:
+    return count * _step(length)
+
+
+def _vectors(descriptor: int, count: int, length: int) -> tuple[Vector, ...]:
+    return tuple(_cut(descriptor, count, length)) if count else ()
+
+
+def _cut(descriptor: int, count: int, length: int) -> Iterator[Vector]:
+    flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
+    mapped = mmap.mmap(descriptor, _room(count, length), flags=flags)
+    memory: npt.NDArray[np.uint8] = np.frombuffer(mapped, np.uint8)
+    for place in range(count):
+        begin = place * _step(length)
+        yield memory[begin : begin + 4 * length].view(np.float32)
