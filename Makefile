@@ -90,6 +90,9 @@ bench-health: $(BIN)/.installed ## measure what looking at the layers costs
 bench-gradient: $(BIN)/.installed ## measure what a gradient costs against finite differences
 	$(BIN)/python -m benchmarks.gradient_cost
 
+bench-start: $(BIN)/.installed ## measure how long a job takes to its first step (TORCH_PYTHON=… for Ray Train)
+	TORCH_PYTHON=$(wildcard $(TORCH_PYTHON)) $(BIN)/python -m benchmarks.start
+
 serve: $(BIN)/.installed ## start the service on this machine
 	$(BIN)/gradloom serve
 
@@ -97,4 +100,4 @@ clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
 .PHONY: help install demo test test-parity lint types check protos protos-check constraints \
-  bench-engine bench-gradient bench-health serve clean
+  bench-engine bench-gradient bench-health bench-start serve clean

@@ -192,7 +192,9 @@ class Meeting:
         cells = self._books[to].cells.setdefault(count, {})
         cells[cell] = notes
         if len(cells) == len(self._cells):
-            self._release(to, count, {w: note for each in cells.values() for w, note in each.items()})
+            self._release(
+                to, count, {w: note for each in cells.values() for w, note in each.items()}
+            )
 
     def _release(self, cell: int, count: int, notes: dict[int, object]) -> None:
         """A leader tells those it leads, one after the other, and may die in between."""
