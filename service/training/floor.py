@@ -151,7 +151,9 @@ class Floor:
         held = {name: running.cpus for name, running in self._running.items()}
         waiting = [Waiting(job.name, _workers(job)) for job in queue]
         fleet = self._around.fleet
-        decisions = decide(waiting, held, fleet.cpus, may_share=fleet.may_share)
+        decisions = decide(
+            waiting, held, fleet.cpus, may_share=fleet.may_share, trouble=fleet.trouble
+        )
         holds = [decision for decision in decisions if isinstance(decision, Hold)]
         self._around.metrics.queue(Counter(hold.reason for hold in holds))
         for job, decision in zip(queue, decisions, strict=True):

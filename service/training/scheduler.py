@@ -37,14 +37,21 @@ Decision = Start | Hold
 
 
 def decide(
-    queue: Sequence[Waiting], running: Mapping[str, int], cpus: int, *, may_share: bool
+    queue: Sequence[Waiting],
+    running: Mapping[str, int],
+    cpus: int,
+    *,
+    may_share: bool,
+    trouble: str = "",
 ) -> tuple[Decision, ...]:
     """Starts jobs in order as far as they fit the free CPUs; nobody overtakes.
 
     running maps jobs to the CPUs they hold. may_share: a job that wants more workers than there
     are CPUs gets them all and its workers share them (this machine alone); else it waits for a
-    larger cluster and the others pass it by.
+    larger cluster and the others pass it by. trouble is why nothing can be started at all.
     """
+    if trouble:
+        return tuple(_in_trouble(job, place, trouble) for place, job in enumerate(queue, 1))
     free, held, in_order = cpus - sum(running.values()), dict(running), True
     decisions: list[Decision] = []
     for job in queue:
@@ -59,6 +66,10 @@ def decide(
             in_order = False
             decisions.append(_hold(job, position, held, free, cpus))
     return tuple(decisions)
+
+
+def _in_trouble(job: Waiting, position: int, trouble: str) -> Hold:
+    return Hold(job.name, position, (), Reason.RAY_UNREACHABLE, trouble)
 
 
 def _too_large(job: Waiting, position: int, cpus: int) -> Hold:

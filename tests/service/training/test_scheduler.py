@@ -43,3 +43,11 @@ def test_a_job_too_large_for_the_cluster_lets_others_pass() -> None:
 
 def test_an_empty_queue_decides_nothing() -> None:
     assert decide([], {"a": 2}, 2, may_share=True) == ()
+
+
+def test_nothing_starts_while_the_fleet_is_in_trouble() -> None:
+    held = decide([Waiting("a", 1), Waiting("b", 1)], {}, 2, may_share=True, trouble="no head")
+    assert held == tuple(
+        Hold(name, position, (), Reason.RAY_UNREACHABLE, "no head")
+        for position, name in enumerate("ab", 1)
+    )
