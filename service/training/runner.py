@@ -182,8 +182,8 @@ class Run:
 
     def carry_out(self) -> Generator[None, None, End]:
         """Runs until the coordinator says that it is over."""
-        self._journal.attempt_begins(self._start_step)
         try:
+            self._journal.attempt_begins(self._start_step)
             self._handle(Begin())
             while self._end is None:
                 yield

@@ -131,9 +131,7 @@ class Witness:
         """A state is on disk: it is the undisturbed run's at its step."""
         blocks, standing = restored(content)
         expected = self._traces[name].reference.blocks.get((roll_backs, standing.step))
-        self.check(
-            blocks == expected, "I08", f"{name} keeps another state of step {standing.step}"
-        )
+        self.check(blocks == expected, "I08", f"{name} keeps another state of step {standing.step}")
 
     def incident(self, before: Job, event: IncidentHappened) -> None:
         """Something went wrong and was told."""

@@ -166,7 +166,10 @@ class Meeting:
 
     def _do_as_leader(self, cell: int, action: Callable[[], None]) -> None:
         end = self._ends.get(self.leader(cell))
-        if end is not None:
+        if end is None:
+            # The kernel keeps what comes for one who listens and has not entered yet.
+            action()
+        else:
             end.process.when_awake(action)
 
     def _send(self, cell: int, count: int) -> None:
@@ -192,7 +195,9 @@ class Meeting:
         cells = self._books[to].cells.setdefault(count, {})
         cells[cell] = notes
         if len(cells) == len(self._cells):
-            self._release(to, count, {w: note for each in cells.values() for w, note in each.items()})
+            self._release(
+                to, count, {w: note for each in cells.values() for w, note in each.items()}
+            )
 
     def _release(self, cell: int, count: int, notes: dict[int, object]) -> None:
         """A leader tells those it leads, one after the other, and may die in between."""

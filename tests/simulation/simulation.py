@@ -124,9 +124,7 @@ class Simulation:
         self._go_on()
         self._judge()
         states = tuple(f"{job.state} {job.reason}" for job in self._jobs())
-        return Outcome(
-            self.seed, self.witness.broken, self.cluster.told, self.clock.time, states
-        )
+        return Outcome(self.seed, self.witness.broken, self.cluster.told, self.clock.time, states)
 
     def _jobs(self) -> list[Job]:
         return list(self.store.list(100))
@@ -199,7 +197,9 @@ class Simulation:
     def _plan(self, wanted: Wanted) -> None:
         self.clock.after(wanted.submit_at, lambda: self._submit(wanted))
         if wanted.is_asked_twice:
-            self.clock.after(wanted.submit_at + 5.0 * self.chance.random(), lambda: self._submit(wanted))
+            self.clock.after(
+                wanted.submit_at + 5.0 * self.chance.random(), lambda: self._submit(wanted)
+            )
         if wanted.cancel_at is not None:
             self.clock.after(wanted.submit_at + wanted.cancel_at, lambda: self._cancel(wanted))
 
@@ -368,7 +368,8 @@ class Ear:
     def __enter__(self) -> "Ear":
         self._before = structlog.get_config()
         structlog.configure(
-            processors=[structlog.processors.format_exc_info, self._hear], cache_logger_on_first_use=False
+            processors=[structlog.processors.format_exc_info, self._hear],
+            cache_logger_on_first_use=False,
         )
         return self
 

@@ -229,7 +229,9 @@ class Worker:
             self._end.close()
         meeting = self._around.meeting(order.formation)
         self._end = end = meeting.enter(self.number, self.process)
-        has_room = len(meeting.cell_of(self.number)) == 1 or self._around.has_room(self.process.node)
+        has_room = len(meeting.cell_of(self.number)) == 1 or self._around.has_room(
+            self.process.node
+        )
         notes = yield end.agree((self._brought(meeting, order.formation), has_room))
         if not all(note[1] for note in notes):
             end.close()
@@ -353,7 +355,9 @@ class Worker:
         state, at = self._at, self._at.at
         is_finite = self._recipe.is_finite(at.step + 1, self._roll_backs)
         if is_finite:
-            state.move(replace(at, step=at.step + 1, side=1 - at.side, updates=at.updates + 1, skipped=0))
+            state.move(
+                replace(at, step=at.step + 1, side=1 - at.side, updates=at.updates + 1, skipped=0)
+            )
         else:
             state.move(replace(at, step=at.step + 1, skipped=at.skipped + 1))
         self._commits.append(
