@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gradloom.service.errors import QuotaExceeded
+from gradloom.service.faults import Point, reached
 from gradloom.service.jobs.job import Checkpoint, CheckpointWritten, IncidentHappened, Job
 from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason
@@ -55,6 +56,7 @@ class Keeper:
             self._tell(Reason.CHECKPOINT_FAILED, step, message)
             self._around.metrics.checkpoint_failed("io")
             return
+        reached(Point.CHECKPOINT_ROW, name=self._folder.file(step).name)
         self._store.add_checkpoint(self._job.name, checkpoint, str(self._folder.file(step)))
         self._store.record(self._job.name, CheckpointWritten(checkpoint))
         self._prune()

@@ -81,6 +81,7 @@ from gradloom.worker.messages import (
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.1
+_WRITTEN = (MarkRunning, Form)
 _KEY_BYTES = 32
 
 
@@ -173,6 +174,7 @@ class Run:
         self._watch = Watch()
         self._losses = self._restarts = 0
         self._came_warm = True
+        self._is_again = bool(job.attempts)
         self._progress = ProgressLog(
             plan_of(job), job.spec.training.update_rows, self._start_step, around.monotonic()
         )
@@ -185,6 +187,7 @@ class Run:
         try:
             self._journal.attempt_begins(self._start_step)
             self._handle(Begin())
+            self._journal.attempt_begins(self._start_step)  # while the workers load
             while self._end is None:
                 yield
                 for event in self._events():
@@ -204,7 +207,9 @@ class Run:
         return replace(end, message=self._journal.rolled_back(step, end.message))
 
     def _handle(self, event: Event) -> None:
-        for command in self.coordinator.handle(event):
+        """Does what the coordinator says; what is only written down comes after the orders."""
+        commands = self.coordinator.handle(event)
+        for command in sorted(commands, key=lambda each: isinstance(each, _WRITTEN)):
             self._do(command)
 
     def _events(self) -> Iterator[Event]:
@@ -352,7 +357,7 @@ class Run:
                 self._finish(command)
 
     def _start(self, worker: int, now: float) -> None:
-        if self._restarts < self._losses or len(self._journal.job.attempts) > 1:
+        if self._restarts < self._losses or self._is_again:
             self._restarts += 1
             self._journal.worker_restarts()
         self._watch.started(worker, now + START)

@@ -1,7 +1,6 @@
 """A fleet of simulated workers: orders and answers take time, come twice, late, or not at all."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from gradloom.service.fleet.group import Gone, WorkerEvent, event_of
