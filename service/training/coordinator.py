@@ -65,7 +65,7 @@ from gradloom.service.training.events import (
     WorkerFailed,
     WorkerReady,
 )
-from gradloom.service.training.pace import Pace, Sample, is_out_of_date
+from gradloom.service.training.pace import Pace, Sample, evened, is_out_of_date
 from gradloom.service.training.policies import Failure, FailurePolicy
 from gradloom.service.training.round import Round, Word
 from gradloom.service.training.shares import Speeds, divide
@@ -563,13 +563,14 @@ class Coordinator:
 
     def _steps(self) -> int:
         """How many steps the next round has."""
-        limits = [
-            1 if self._crew.have_novice(self.active) else self._pace.steps,
-            self._course.most_steps,
+        if self._crew.have_novice(self.active):
+            return 1
+        halts = (
             self._course.steps_until_halt(self._step),
             self._policy.steps_until_suspect(self._step),
-        ]
-        return min(limit for limit in limits if limit is not None)
+        )
+        left = min(halt for halt in halts if halt is not None)
+        return min(evened(left, self._pace.steps), self._course.most_steps)
 
     def _begin_round(self, work: Work) -> list[Command]:
         assert self._formation is not None, "a round has a formation"

@@ -11,6 +11,7 @@ import structlog
 from gradloom.service.errors import GradloomError, WrongState
 from gradloom.service.jobs.job import Job, Queue, StateChanged
 from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.deadlines import DRAIN
 from gradloom.service.training.runner import turns
 from gradloom.service.training.scheduler import Hold, Start, Waiting, decide
 from gradloom.service.training.surroundings import Surroundings, Wishes
@@ -20,8 +21,6 @@ log = structlog.get_logger()
 
 # Commits wake the floor at once; this is for what no commit tells.
 _LOOK_AGAIN_SECONDS = 1.0
-# After that a run is left to its newest checkpoint.
-_DRAIN_SECONDS = 25.0
 _RESUMABLE = frozenset({State.STARTING, State.RUNNING, State.RECOVERING})
 
 
@@ -100,7 +99,7 @@ class Floor:
 
     def _drain(self) -> None:
         self.let_go()
-        deadline = self._around.monotonic() + _DRAIN_SECONDS
+        deadline = self._around.monotonic() + DRAIN
         for running in self._running.values():
             running.hand.join(max(deadline - self._around.monotonic(), 0.0))
 
