@@ -11,7 +11,8 @@ import numpy.typing as npt
 from benchmarks.models import Task
 from gradloom.worker.assembly import TARGET_KINDS, data_sha256
 from gradloom.worker.data.files import Roots
-from gradloom.worker.data.preparation import Prepared, prepare
+from gradloom.worker.data.preparation import prepare
+from gradloom.worker.data.prepared import Prepared
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.spec import Adam, Learning, Optimizer, SoftmaxCrossEntropy
 from gradloom.worker.exchange.alone import Alone

@@ -32,8 +32,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "gradloom.service.jobs.states",
         "gradloom.service.jobs.limits",
     ),
-    ("gradloom.service.sentences", "gradloom.service.wording", "gradloom.service.jobs.spec"),
-    ("gradloom.service.jobs.job", "gradloom.service.config", "gradloom.service.fleet"),
+    (
+        "gradloom.service.config",
+        "gradloom.service.jobs.spec",
+        "gradloom.service.sentences",
+        "gradloom.service.wording",
+    ),
+    ("gradloom.service.jobs.job", "gradloom.service.fleet"),
     ("gradloom.service.descriptors", "gradloom.service.series"),
     ("gradloom.service.mapping", "gradloom.service.metrics"),
     ("gradloom.service.wire", "gradloom.service.job_text", "gradloom.service.job_scalars"),
@@ -106,8 +111,10 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.service.fleet.ray_cluster",
         "gradloom.service.fleet.ray_fleet",
         "gradloom.service.fleet.ray_group",
+        "gradloom.service.fleet.ray_inspection",
         "gradloom.service.fleet.ray_worker",
         "gradloom.worker.actor",
+        "gradloom.worker.data.depot",
         "gradloom.worker.warden",
     ),
     "rich": ("gradloom.service.terminal",),
@@ -138,6 +145,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
 
 # Modules that decide: an event comes in, commands go out. Nothing else is at hand there.
 PURE = (
+    "gradloom.service.fleet.judgement",
     "gradloom.service.jobs.states",
     "gradloom.service.training.coordinator",
     "gradloom.service.training.diagnoses",

@@ -6,8 +6,19 @@ from pathlib import Path
 
 import ray
 
-from gradloom.worker.server import selftest_sha256
+from gradloom.worker.data.depot import given_by
+from gradloom.worker.data.streams import Given
+from gradloom.worker.messages import Task
+from gradloom.worker.rehearsal import rehearse
+from gradloom.worker.server import request_in, selftest_sha256, survey_in
 from gradloom.worker.shell import Shell
+
+
+def _given(task: Task) -> Given:
+    """What of a task's data comes through Ray."""
+    if not task.depot:
+        return survey_in(task)
+    return given_by(task.depot, request_in(task), task.data_sha256, task.survey)
 
 
 @ray.remote(concurrency_groups={"watch": 1})
@@ -16,7 +27,7 @@ class Actor:
 
     def __init__(self, host: str | None) -> None:
         """host is where the other workers reach it: by default, its node's address."""
-        self._shell = Shell(host or ray.util.get_node_ip_address())
+        self._shell = Shell(host or ray.util.get_node_ip_address(), _given)
 
     def answer(self, message: bytes) -> bytes:
         """The answer to a message that the service pickled; see Server.answer."""
@@ -25,6 +36,7 @@ class Actor:
     def warm(self) -> tuple[str, int, str, str]:
         """Loads kernels while nobody waits; node id, process id, and the files it writes to."""
         selftest_sha256()
+        rehearse(lambda: False)
         return self.place()
 
     def place(self) -> tuple[str, int, str, str]:

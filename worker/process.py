@@ -49,12 +49,15 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The engine takes seconds to load on a busy machine. Were it loaded sooner, a service that is
     # killed meanwhile would leave this process behind, at work for nobody.
+    from gradloom.worker.rehearsal import rehearse
     from gradloom.worker.server import selftest_sha256
     from gradloom.worker.shell import Shell
 
-    selftest_sha256()  # while nobody waits for it: a spare worker has its kernels loaded
+    connection = Connection(int(sys.argv[1]))
+    selftest_sha256()
+    rehearse(lambda: connection.poll(0))
     try:
-        serve(Connection(int(sys.argv[1])), Shell(_HOST).answer)
+        serve(connection, Shell(_HOST).answer)
     except ConnectionError:
         sys.exit(0)
 

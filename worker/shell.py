@@ -3,19 +3,21 @@
 import gc
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
-from gradloom.worker.messages import Answer, AnswerKind, encode
+from gradloom.worker.data.streams import Given
+from gradloom.worker.messages import Answer, AnswerKind, Task, encode
 from gradloom.worker.rest import Rest
-from gradloom.worker.server import Server
+from gradloom.worker.server import Server, survey_in
 
 
 class Shell:
     """Answers messages that the service pickled; serves one job after the other."""
 
-    def __init__(self, host: str) -> None:
-        """host is the address at which other workers of the same job reach this one."""
-        self._server = Server(host)
+    def __init__(self, host: str, given: Callable[[Task], Given] = survey_in) -> None:
+        """See Server."""
+        self._server = Server(host, given)
 
     def answer(self, message: bytes) -> bytes:
         """The encoded answer to a message; see Server.answer."""

@@ -9,6 +9,7 @@ from gradloom.service.fleet.actor_pool import ActorPool
 from gradloom.service.fleet.ending import last_lines
 from gradloom.service.fleet.group import Gone, Ready, WorkerEvent, event_of
 from gradloom.service.fleet.ray_cluster import Cluster
+from gradloom.service.fleet.ray_data import RayData
 from gradloom.service.fleet.ray_worker import (
     RayWorker,
     Reference,
@@ -36,10 +37,11 @@ class _Lent:
 class RayGroup:
     """Workers of one job as actors; each asks for its own CPU."""
 
-    def __init__(self, profile: str, pool: ActorPool, cluster: Cluster) -> None:
+    def __init__(self, profile: str, pool: ActorPool, cluster: Cluster, data: RayData) -> None:
         self._profile = profile
         self._pool = pool
         self._cluster = cluster
+        self._data = data
         self._workers: dict[int, _Lent] = {}
         self._pending: dict[Reference, int] = {}
         self._lost: list[Gone] = []
@@ -49,7 +51,7 @@ class RayGroup:
         actor = self._pool.take(self._profile)
         self._workers[worker] = _Lent(actor, time.monotonic() + _PLACE_SECONDS)
         self._pending[actor.watch] = worker
-        self._send(worker, (task, state))
+        self._send(worker, (self._data.told(task), state))
 
     def order(self, worker: int, order: Order) -> None:
         """Sends an order; see WorkerGroup."""
