@@ -1,4 +1,4 @@
-"""What an operator decides about a service."""
+"""What an operator decides about a service, and what a service says when it is up."""
 
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -74,3 +74,13 @@ class ServerConfig:
                     reason="NO_AUTHENTICATION",
                 )
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where a service that is up is reached, what runs its workers, and what to beware of."""
+
+    address: str
+    http_address: str
+    backend: str
+    warning: str = ""

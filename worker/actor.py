@@ -9,6 +9,7 @@ import ray
 from gradloom.worker.data.depot import given_by
 from gradloom.worker.data.streams import Given
 from gradloom.worker.messages import Task
+from gradloom.worker.rehearsal import rehearse
 from gradloom.worker.server import request_in, selftest_sha256, survey_in
 from gradloom.worker.shell import Shell
 
@@ -35,6 +36,7 @@ class Actor:
     def warm(self) -> tuple[str, int, str, str]:
         """Loads kernels while nobody waits; node id, process id, and the files it writes to."""
         selftest_sha256()
+        rehearse(lambda: False)
         return self.place()
 
     def place(self) -> tuple[str, int, str, str]:

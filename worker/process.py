@@ -6,12 +6,12 @@ end of file means that the service is gone or wants the worker gone.
 """
 
 import ctypes
+import os
 import signal
+import socket
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-
-from gradloom.worker.server import selftest_sha256
-from gradloom.worker.shell import Shell
 
 _PR_SET_PDEATHSIG = 1
 _HOST = "127.0.0.1"
@@ -22,24 +22,42 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def serve(connection: Connection) -> None:
+def is_abandoned(descriptor: int) -> bool:
+    """Whether the other end of the socket is closed: whom to die with died before we asked to."""
+    with socket.socket(fileno=os.dup(descriptor)) as ours:
+        try:
+            return not ours.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+
+
+def serve(connection: Connection, answer: Callable[[bytes], bytes]) -> None:
     """Answers every message until the other end closes."""
-    shell = Shell(_HOST)
     while True:
         try:
             message = connection.recv_bytes()
         except EOFError:
             return
-        connection.send_bytes(shell.answer(message))
+        connection.send_bytes(answer(message))
 
 
 def main() -> None:
     """Serves the socket whose number is the only argument."""
     die_with_parent()
+    if is_abandoned(int(sys.argv[1])):
+        return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    selftest_sha256()  # while nobody waits for it: a spare worker has its kernels loaded
+    # The engine takes seconds to load on a busy machine. Were it loaded sooner, a service that is
+    # killed meanwhile would leave this process behind, at work for nobody.
+    from gradloom.worker.rehearsal import rehearse
+    from gradloom.worker.server import selftest_sha256
+    from gradloom.worker.shell import Shell
+
+    connection = Connection(int(sys.argv[1]))
+    selftest_sha256()
+    rehearse(lambda: connection.poll(0))
     try:
-        serve(Connection(int(sys.argv[1])))
+        serve(connection, Shell(_HOST).answer)
     except ConnectionError:
         sys.exit(0)
 

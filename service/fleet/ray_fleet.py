@@ -10,12 +10,12 @@ from pathlib import Path
 import ray
 from ray.exceptions import RayError
 
-from gradloom.service.errors import Unavailable
 from gradloom.service.fleet.actor_pool import ActorPool
 from gradloom.service.fleet.ray_cluster import Cluster
 from gradloom.service.fleet.ray_data import RayData
 from gradloom.service.fleet.ray_group import RayGroup
 from gradloom.service.fleet.ray_worker import Terms
+from gradloom.service.fleet.unreachable import unreachable
 
 _OBJECT_STORE_BYTES = 256 << 20
 # Messages below this travel in the call itself and not through the object store: half the time a
@@ -38,7 +38,7 @@ class RayFleet:
         try:
             _connect(address, cpus)
         except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise _unreachable(address, error) from error
+            raise unreachable(address, error) from error
         where = f"Ray head {address}" if address else "Ray on this machine"
         self._cluster = Cluster(where, lambda: datetime.now(UTC), time.monotonic)
         # On a Ray of our own nobody else asks for CPUs, and the floor counts them: its workers ask
@@ -95,20 +95,4 @@ def _connect(address: str | None, cpus: int | None) -> None:
         logging_level=logging.ERROR,
         log_to_driver=False,
         namespace="gradloom",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-def _unreachable(address: str | None, error: Exception) -> Unavailable:
-    where = f"Ray at {address} cannot be reached" if address else "Ray could not be started here"
-    if "token" in str(error).lower():
-        why = "it asks for a token: set RAY_AUTH_TOKEN_PATH to the file that holds the cluster's"
-    else:
-        why = _first_line(error)
-    return Unavailable(
-        f"{where}: {why}.", reason="RAY_UNREACHABLE", metadata={"address": str(address)}
     )
