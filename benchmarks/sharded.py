@@ -8,7 +8,8 @@ from benchmarks.models import Task
 from benchmarks.random_rows import DATA, write_rows
 from gradloom.worker.assembly import TARGET_KINDS, data_sha256
 from gradloom.worker.data.files import Roots
-from gradloom.worker.data.preparation import Prepared, prepare
+from gradloom.worker.data.preparation import prepare
+from gradloom.worker.data.prepared import Prepared
 from gradloom.worker.engine.spec import Adam, Learning, Optimizer, SoftmaxCrossEntropy
 from gradloom.worker.exchange.alone import Alone
 from gradloom.worker.lockstep import Lockstep

@@ -22,12 +22,12 @@ _RULE = Adam(learning_rate=1e-3)
 # Parameters, and two moments of them.
 _SIDE = 3
 # Elements at a time, as in worker/state.py.
-_WORK = 32768
+_WORK = 65536
 _PATIENCE = 30.0
 
 
 class Weaver:
-    """One member. Steps follow each other as in training; no gradients are computed."""
+    """One member. Its steps are those of training without the passes of a model."""
 
     def __init__(self, host: str) -> None:
         self._listener = Listener(host)

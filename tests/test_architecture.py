@@ -16,12 +16,22 @@ FOLDERS = {"gradloom": "gradloom", "gradloom.service": "service", "gradloom.work
 # From the lowest to the highest. A module belongs to the longest name that it begins with; it may
 # import its own part and what stands lower, so parts of one row know nothing of each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("gradloom.v1", "gradloom.worker.engine", "gradloom.worker.tensor_file"),
+    (
+        "gradloom.v1",
+        "gradloom.worker.engine",
+        "gradloom.worker.faults",
+        "gradloom.worker.tensor_file",
+    ),
     ("gradloom.worker.data",),
     ("gradloom.worker.messages",),
     ("gradloom.worker.exchange",),
     ("gradloom.worker",),
-    ("gradloom.service.errors", "gradloom.service.jobs.states", "gradloom.service.jobs.limits"),
+    (
+        "gradloom.service.errors",
+        "gradloom.service.faults",
+        "gradloom.service.jobs.states",
+        "gradloom.service.jobs.limits",
+    ),
     (
         "gradloom.service.config",
         "gradloom.service.jobs.spec",
@@ -96,7 +106,17 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.worker.interchange.onnx_writer",
     ),
     "prometheus_client": ("gradloom.service.metrics", "gradloom.service.series"),
-    "ray": ("gradloom.service.fleet.ray_group", "gradloom.worker.actor"),
+    "ray": (
+        "gradloom.service.fleet.actor_pool",
+        "gradloom.service.fleet.ray_cluster",
+        "gradloom.service.fleet.ray_fleet",
+        "gradloom.service.fleet.ray_group",
+        "gradloom.service.fleet.ray_inspection",
+        "gradloom.service.fleet.ray_worker",
+        "gradloom.worker.actor",
+        "gradloom.worker.data.depot",
+        "gradloom.worker.warden",
+    ),
     "rich": ("gradloom.service.terminal",),
     "safetensors": ("gradloom.worker.interchange.saved", "gradloom.worker.state"),
     "sqlalchemy": (
@@ -125,6 +145,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
 
 # Modules that decide: an event comes in, commands go out. Nothing else is at hand there.
 PURE = (
+    "gradloom.service.fleet.judgement",
     "gradloom.service.jobs.states",
     "gradloom.service.training.coordinator",
     "gradloom.service.training.diagnoses",

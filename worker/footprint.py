@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gradloom.worker.data.batches import most_rows
-from gradloom.worker.data.preparation import Summary
+from gradloom.worker.data.prepared import Summary
 from gradloom.worker.engine.arrays import size
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.layout import row_bytes

@@ -85,7 +85,7 @@ def run_command(
             data_dir=data_dir,
             backend=backend or "ray",
             profile=profile,
-            spare_workers=min(2, submission.message.resources.workers or 1),
+            warm_workers=min(2, submission.message.resources.workers or 1),
         )
         ready = _started(stack, config)
         client = stack.enter_context(Client(ready.address))

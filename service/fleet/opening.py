@@ -5,9 +5,9 @@ from importlib.util import find_spec
 
 from gradloom.service.config import ServerConfig
 from gradloom.service.fleet.group import Fleet
-from gradloom.service.fleet.local_group import LocalFleet
+from gradloom.service.fleet.local_group import LocalFleet, available_cpus
+from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.fleet.ray_environment import prepare
-from gradloom.service.fleet.worker_process import Spares
 
 
 def backend_of(config: ServerConfig) -> str:
@@ -16,13 +16,13 @@ def backend_of(config: ServerConfig) -> str:
 
 
 def open_fleet(config: ServerConfig) -> Fleet:
-    """The fleet, its spare workers starting. Raises Unavailable where Ray does not answer."""
+    """The fleet, its warm workers starting. Raises Unavailable where Ray does not answer."""
     if backend_of(config) == "local":
-        return LocalFleet(
-            config.cpus, Spares(config.spare_workers, config.data_dir / "spares", config.profile)
-        )
+        folder, cpus = config.data_dir / "warm_workers", config.cpus or available_cpus()
+        pool = ProcessPool(config.warm_workers, folder, config.profile, most=cpus)
+        return LocalFleet(pool, cpus)
     prepare(os.environ, None if config.address else config.data_dir / "ray_token")
     # Ray reads its environment when it is imported, so not before prepare.
-    from gradloom.service.fleet.ray_group import RayFleet
+    from gradloom.service.fleet.ray_fleet import RayFleet
 
-    return RayFleet(config.address, config.cpus)
+    return RayFleet(config.address, config.cpus, warm=config.warm_workers, profile=config.profile)

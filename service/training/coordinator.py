@@ -627,9 +627,9 @@ class Coordinator:
     def _end(
         self, state: State | None, reason: Reason, message: str = "", before: Command | None = None
     ) -> list[Command]:
+        # Who is still there did well, and may serve another job.
         self._ended = True
-        stops: list[Command] = [StopWorker(worker) for worker in sorted(self._crew)]
-        return [*([before] if before else []), *stops, End(state, reason, message)]
+        return [*([before] if before else []), End(state, reason, message)]
 
 
 def _wrong_step(event: WorkerAnswered, round: Round, time: float) -> WorkerFailed:

@@ -1,16 +1,17 @@
 """The training floor: takes jobs from the store as CPUs come free and has them trained."""
 
 import threading
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Generator
 from dataclasses import replace
+from typing import Protocol
 
 import structlog
 
 from gradloom.service.errors import GradloomError, WrongState
 from gradloom.service.jobs.job import Job, Queue, StateChanged
 from gradloom.service.jobs.states import Reason, State
-from gradloom.service.training.runner import run
+from gradloom.service.training.runner import turns
 from gradloom.service.training.scheduler import Hold, Start, Waiting, decide
 from gradloom.service.training.surroundings import Surroundings, Wishes
 from gradloom.service.wording import plural
@@ -24,21 +25,50 @@ _DRAIN_SECONDS = 25.0
 _RESUMABLE = frozenset({State.STARTING, State.RUNNING, State.RECOVERING})
 
 
+Turns = Generator[None, None, None]
+
+
+class Hand(Protocol):
+    """What carries out a job's turns: a thread."""
+
+    def is_alive(self) -> bool:
+        """Whether turns are left."""
+        ...
+
+    def join(self, timeout: float | None = None) -> None:
+        """Waits until none are left, up to timeout seconds."""
+        ...
+
+
+def in_a_thread(name: str, turns: Turns) -> Hand:
+    """Takes all turns one after the other."""
+    thread = threading.Thread(target=lambda: deque(turns, 0), name=name, daemon=True)
+    thread.start()
+    return thread
+
+
 class _Running:
     """A job that is being trained, and the CPUs it holds."""
 
-    def __init__(self, thread: threading.Thread, wishes: Wishes, cpus: int) -> None:
-        self.thread = thread
+    def __init__(self, hand: Hand, wishes: Wishes, cpus: int) -> None:
+        self.hand = hand
         self.wishes = wishes
         self.cpus = cpus
 
 
 class Floor:
-    """Runs in a thread of its own; every job that is trained has another one."""
+    """Runs in a thread of its own; every job that is trained has another one.
 
-    def __init__(self, around: Surroundings) -> None:
+    Without threads look is called, and hand gives what carries out a job.
+    """
+
+    def __init__(
+        self, around: Surroundings, hand: Callable[[str, Turns], Hand] = in_a_thread
+    ) -> None:
         self._around = around
+        self._hand = hand
         self._running: dict[str, _Running] = {}
+        self._rests_until: dict[str, float] = {}
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="floor")
@@ -59,19 +89,27 @@ class Floor:
     def _work(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
-            try:
-                self._look()
-            except GradloomError as error:
-                log.warning("store_unavailable", error=str(error))
+            self.look()
             self._wake.wait(_LOOK_AGAIN_SECONDS)
         self._drain()
 
-    def _drain(self) -> None:
+    def let_go(self) -> None:
+        """Has running jobs save their state and end."""
         for running in self._running.values():
             running.wishes.drain.set()
+
+    def _drain(self) -> None:
+        self.let_go()
         deadline = self._around.monotonic() + _DRAIN_SECONDS
         for running in self._running.values():
-            running.thread.join(max(deadline - self._around.monotonic(), 0.0))
+            running.hand.join(max(deadline - self._around.monotonic(), 0.0))
+
+    def look(self) -> None:
+        """Does what the jobs in the store ask for now, as far as the store can be reached."""
+        try:
+            self._look()
+        except GradloomError as error:
+            log.warning("store_unavailable", error=str(error))
 
     def _look(self) -> None:
         self._forget_the_ended()
@@ -82,9 +120,12 @@ class Floor:
         self._move_queue(queue)
 
     def _forget_the_ended(self) -> None:
-        for name in [name for name, r in self._running.items() if not r.thread.is_alive()]:
+        now = self._around.monotonic()
+        for name in [name for name, r in self._running.items() if not r.hand.is_alive()]:
             del self._running[name]
+            self._rests_until[name] = now + _LOOK_AGAIN_SECONDS
             self._wake.set()
+        self._rests_until = {name: end for name, end in self._rests_until.items() if end > now}
 
     def _heed(self, job: Job) -> None:
         """Does what the job's state asks for: a wish, or a run that was cut off."""
@@ -93,11 +134,14 @@ class Floor:
             running.wishes.cancel.set()
         elif job.state is State.CANCELLING:
             self._record(job, StateChanged(State.CANCELLED, Reason.CANCEL_REQUESTED))
-        elif job.state in _RESUMABLE and not running:
+        elif job.state in _RESUMABLE and not running and job.name not in self._rests_until:
             self._resume(job)
 
     def _resume(self, job: Job) -> None:
-        """Goes on with a job that was running when the service ended."""
+        """Goes on with a job that was running when the service ended, or whose run was cut off.
+
+        Not at once in the latter case: what cut it off, a store that is away, may take a while.
+        """
         if job.state is not State.RECOVERING:
             message = "The service was started again; the job goes on from its newest checkpoint."
             self._record(job, StateChanged(State.RECOVERING, Reason.SERVICE_RESTARTED, message))
@@ -138,14 +182,11 @@ class Floor:
 
     def _begin(self, name: str, cpus: int) -> None:
         wishes = Wishes()
-        thread = threading.Thread(
-            target=self._train, args=(name, wishes), name=f"runner-{name}", daemon=True
-        )
-        self._running[name] = _Running(thread, wishes, cpus)
-        thread.start()
+        hand = self._hand(f"runner-{name}", self._turns(name, wishes))
+        self._running[name] = _Running(hand, wishes, cpus)
 
-    def _train(self, name: str, wishes: Wishes) -> None:
-        run(name, self._around, wishes)
+    def _turns(self, name: str, wishes: Wishes) -> Turns:
+        yield from turns(name, self._around, wishes)
         self._wake.set()
 
 

@@ -7,7 +7,13 @@ from gradloom.service.jobs.states import Reason
 
 # Failures that another worker would meet in the same way.
 _FATAL = frozenset(
-    {Reason.DATA_CHANGED, Reason.DATA_UNREADABLE, Reason.NON_FINITE, Reason.ENGINE_CHANGED}
+    {
+        Reason.DATA_CHANGED,
+        Reason.DATA_UNREADABLE,
+        Reason.OBJECT_STORE_FULL,
+        Reason.NON_FINITE,
+        Reason.ENGINE_CHANGED,
+    }
 )
 # Faults of nodes and networks, which no job is blamed for.
 _NOT_THE_JOBS = frozenset({Reason.NODE_LOST, Reason.NETWORK_CUT, Reason.WORKER_REFUSED})

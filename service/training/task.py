@@ -1,12 +1,18 @@
 """What a job comes to for those who compute it: the workers' task and the coordinator's course."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from gradloom.service.jobs.job import Job, Plan
 from gradloom.service.training.course import Course
 from gradloom.service.training.pace import MOST_STEPS
 from gradloom.service.training.policies import NonFinitePolicy
+from gradloom.worker.assembly import asked_of, joins_inputs
 from gradloom.worker.data.batches import block_bounds
+from gradloom.worker.data.errors import DataError
+from gradloom.worker.data.files import Roots
+from gradloom.worker.data.preparation import request_of
+from gradloom.worker.data.survey import Survey, survey_of
 from gradloom.worker.engine.arithmetic import power
 from gradloom.worker.engine.spec import Learning
 from gradloom.worker.messages import Task
@@ -39,7 +45,27 @@ def task_of(job: Job, roots: Sequence[str]) -> Task:
         health_interval=spec.health.interval,
         rate_factor=rate_factor(job),
         initial_weights_sha256=job.receipt.initial_weights_sha256,
+        survey=_survey(job, roots),
     )
+
+
+def _survey(job: Job, roots: Sequence[str]) -> Survey | None:
+    """What is known of data that is streamed; where it cannot be read, the workers will say so."""
+    spec = job.spec
+    if spec.data.stream is None:
+        return None
+    try:
+        return survey_of(
+            request_of(
+                spec.data,
+                Roots(tuple(map(Path, roots))),
+                asked_of(spec.loss),
+                joined=joins_inputs(spec.model),
+            ),
+            spec.seed,
+        )
+    except DataError:
+        return None
 
 
 def rate_factor(job: Job) -> float:

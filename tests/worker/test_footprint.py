@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradloom.worker.data.preparation import Summary
+from gradloom.worker.data.prepared import Summary
 from gradloom.worker.engine.graph import Graph, build_graph
 from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.spec import (

@@ -161,7 +161,6 @@ def update(
     """
     moment = Moment(learning_rate, step, gradient_scale)
     one_update = updates.get(type(kind), update_by_blocks)
-    without_decay = replace(kind, weight_decay=0.0)
     for segment in segments:
         vectors = Vectors(
             gradient[segment.place],
@@ -170,7 +169,7 @@ def update(
             new_parameters[segment.place],
             tuple(slot[segment.place] for slot in new_slots),
         )
-        one_update(kind if segment.decays else without_decay, vectors, moment)
+        one_update(kind if segment.decays else replace(kind, weight_decay=0.0), vectors, moment)
 
 
 def update_by_blocks(kind: UpdateRule, vectors: Vectors, moment: Moment) -> None:

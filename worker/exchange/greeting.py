@@ -20,6 +20,10 @@ _HEARD = struct.Struct("<I")
 _HELLO = len(_MAGIC) + _WHO.size + _NONCE
 _CALLED, _CALLER = b"called", b"caller"
 
+# Bytes that each side says before the first frame.
+SAID_BY_CALLER = _HELLO + _PROOF + _HEARD.size
+SAID_BY_CALLED = _NONCE + _PROOF + _HEARD.size
+
 # Yields what is to be sent and how many bytes have to come; what came is sent in.
 Greeting = Generator[tuple[bytes, int], bytes, "Greeted"]
 

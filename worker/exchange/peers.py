@@ -261,7 +261,7 @@ class Peers:
             yield
         except Damaged as damage:
             self._heed(peer)
-            self._again(peer, Why.CORRUPT, f"sends {damage}")
+            self._again(peer, f"sends {damage}")
         except Gone as gone:
             # What it said before it went counts.
             with suppress(Gone, Damaged):
@@ -288,14 +288,15 @@ class Peers:
             raise self._blame(peer, Why.UNREACHABLE, f"cannot be reached: {gone.error.strerror}")
         if peer.is_local:
             raise self._blame(peer, Why.LOST, "is gone: its socket was closed")
-        self._again(peer, Why.UNREACHABLE, "loses its connections")
+        # It lives: it may have closed the connection because what came there was damaged.
+        self._again(peer, "closes connections")
 
-    def _again(self, peer: Peer, why: Why, what: str) -> None:
+    def _again(self, peer: Peer, what: str) -> None:
         """Closes the connection; another one takes its place, twice."""
         self._detach(peer)
         peer.link.faults += 1
         if peer.is_local or peer.link.faults >= _MOST_FAULTS:
-            raise self._blame(peer, why, f"{what}, {peer.link.faults} times in a row")
+            raise self._blame(peer, Why.CORRUPT, f"{what}: {peer.link.faults} faults in a row")
         peer.call_at = 0.0
         self._call_again()
 

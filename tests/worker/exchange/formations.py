@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -20,9 +21,17 @@ from gradloom.worker.messages import Formation, Member
 R = TypeVar("R")
 KEY = b"k" * 32
 
+# All that a test has entered; closed when it ends.
+ENTERED: list[Loom] = []
+
 
 def leaf(shard: int, size: int, step: int = 0) -> Vector:
     """Numbers of very different sizes, so that the order of additions shows."""
+    return _leaf(shard, size, step).copy()
+
+
+@cache
+def _leaf(shard: int, size: int, step: int) -> Vector:
     random = np.random.Generator(np.random.Philox(1000 * step + shard))
     return (random.normal(size=size) * 10.0 ** random.integers(-6, 6, size)).astype(np.float32)
 
@@ -83,10 +92,12 @@ def enter(
         for member, listener, old in zip(formation.members, listeners, befores, strict=True)
     ]
     results = together(tasks)
+    entered = [result for result in results if isinstance(result, Loom)]
+    ENTERED.extend(entered)
     for result in results:
         if isinstance(result, Exception):
             raise result
-    return results  # type: ignore[return-value]
+    return entered
 
 
 def fill(exchange: Exchange, member: Member, layout: Layout, step: int = 0) -> None:

@@ -1,6 +1,6 @@
 """Every exchange gives the star's bits: alone, in one cell, between cells, and both."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -11,14 +11,6 @@ from gradloom.worker.exchange.listener import Listener
 from tests.worker.exchange.formations import enter, expected, formation, step, together
 
 SIZE = 3 * 8192 + 11
-
-
-@pytest.fixture
-def listeners() -> Iterator[list[Listener]]:
-    made = [Listener("127.0.0.1") for _ in range(8)]
-    yield made
-    for listener in made:
-        listener.close()
 
 
 SHAPES = {
@@ -53,5 +45,3 @@ def test_all_members_come_to_the_bits_of_the_star(
             for exchange, member in zip(exchanges, formed.members, strict=True)
         ]
         assert set(together(tasks)) == {expected(formed, layout, number)}
-    for exchange in exchanges:
-        exchange.close()

@@ -8,6 +8,7 @@ multiplications here: an element costs Adam one division and one root.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -233,7 +234,13 @@ def _run(function: Callable[..., None], vectors: Vectors, *numbers: float) -> No
     for vector in (*old, *new):
         if vector.shape != vectors.gradient.shape:
             raise ValueError(f"shapes {vectors.gradient.shape} and {vector.shape} in one update")
-    function(*old, *new, *map(vectors.gradient.dtype.type, numbers))
+    function(*old, *new, *_typed(vectors.gradient.dtype.type, numbers))
+
+
+@lru_cache(maxsize=64)
+def _typed(kind: type[Any], numbers: tuple[float, ...]) -> tuple[Any, ...]:
+    """The numbers as that type; all blocks of a step have the same."""
+    return tuple(map(kind, numbers))
 
 
 def _update_sgd(kind: Sgd, vectors: Vectors, moment: Moment) -> None:
@@ -256,6 +263,7 @@ def _update_adamw(kind: AdamW, vectors: Vectors, moment: Moment) -> None:
 def _adam_like(
     kind: Adam | AdamW, vectors: Vectors, moment: Moment, decay: float, shrunk: float
 ) -> None:
+    first, second = (_power(beta, moment.step) for beta in (kind.beta1, kind.beta2))
     _run(
         _adam,
         vectors,
@@ -265,10 +273,14 @@ def _adam_like(
         1 - kind.beta1,
         kind.beta2,
         1 - kind.beta2,
-        1 / math.sqrt(1 - power(kind.beta2, moment.step)),
+        1 / math.sqrt(1 - second),
         kind.epsilon,
-        moment.learning_rate / (1 - power(kind.beta1, moment.step)),
+        moment.learning_rate / (1 - first),
     )
+
+
+# All blocks of a step ask for the same.
+_power = lru_cache(maxsize=16)(power)
 
 
 def _update_adagrad(kind: Adagrad, vectors: Vectors, moment: Moment) -> None:

@@ -1,0 +1,82 @@
+"""Somebody between two members who knows where frames begin, and spoils some of them."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from threading import Lock, Thread
+
+from gradloom.worker.exchange.frames import HEADER, unpacked
+from gradloom.worker.exchange.greeting import SAID_BY_CALLED, SAID_BY_CALLER
+
+# What becomes of a frame: the frames that travel on; None cuts the connection.
+Spoil = Callable[[bytes], list[bytes] | None]
+
+
+class Proxy:
+    """Passes on what is said to an address; of the frames it sees, spoils so many."""
+
+    def __init__(self, address: str, spoil: Spoil, times: int, after: int = 3) -> None:
+        """The first frames of a connection that are let through are after."""
+        self._target = address.rpartition(":")[::2]
+        self._spoil, self._left, self._after = spoil, times, after
+        self._lock = Lock()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
+        self.spoiled = 0
+        self._open = [self._server]
+        Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                caller, _ = self._server.accept()
+                called = socket.create_connection((self._target[0], int(self._target[1])))
+                self._open += [caller, called]
+                for source, sink, said in (
+                    (caller, called, SAID_BY_CALLER),
+                    (called, caller, SAID_BY_CALLED),
+                ):
+                    Thread(target=self._pass, args=(source, sink, said), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, said: int) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            for _ in range(said):
+                sink.sendall(_exactly(source, 1))
+            for number, frame in enumerate(_frames(source)):
+                passed = self._spoiled(frame) if number >= self._after else [frame]
+                if passed is None:
+                    sink.sendall(frame[: len(frame) // 2])
+                    break
+                sink.sendall(b"".join(passed))
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _spoiled(self, frame: bytes) -> list[bytes] | None:
+        with self._lock:
+            if not self._left:
+                return [frame]
+            self._left -= 1
+            self.spoiled += 1
+        return self._spoil(frame)
+
+    def close(self) -> None:
+        """Nothing passes any more."""
+        for each in self._open:
+            each.close()
+
+
+def _exactly(source: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        part = source.recv(count - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+def _frames(source: socket.socket) -> Iterator[bytes]:
+    while True:
+        header = _exactly(source, HEADER)
+        yield header + _exactly(source, unpacked(header).length)

@@ -1,0 +1,87 @@
+"""F18: frames that are flipped, repeated, swapped or cut on the way between two cells."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gradloom.worker.exchange.exchange import Broken, Layout, Why
+from gradloom.worker.exchange.listener import Listener
+from tests.worker.exchange.formations import enter, expected, formation, step, together
+from tests.worker.exchange.proxy import Proxy, Spoil
+
+# Some pieces for each slice.
+LAYOUT = Layout(20 * 8192 + 5, 2, 5)
+
+
+def flip_in_the_body(frame: bytes) -> list[bytes]:
+    return [frame[:-1] + bytes([frame[-1] ^ 1])]
+
+
+def flip_in_the_header(frame: bytes) -> list[bytes]:
+    """In the offset, which says where a piece belongs."""
+    return [frame[:25] + bytes([frame[25] ^ 4]) + frame[26:]]
+
+
+def repeat(frame: bytes) -> list[bytes]:
+    return [frame, frame]
+
+
+def drop(frame: bytes) -> list[bytes]:
+    return []
+
+
+def cut(frame: bytes) -> None:
+    return None
+
+
+SPOILS = (flip_in_the_body, flip_in_the_header, repeat, drop, cut)
+
+
+@pytest.fixture
+def between(tmp_path: Path) -> Iterator[Callable[..., tuple[Proxy, list[object]]]]:
+    """Makes steps of two cells of one member with a proxy between them."""
+    listeners = [Listener("127.0.0.1") for _ in range(2)]
+    closing: list[Listener | Proxy] = [*listeners]
+
+    def run(spoil: Spoil, times: int, steps: int) -> tuple[Proxy, list[object]]:
+        formed = formation(listeners, (0, 1), (0, 3, 5), tmp_path, patience=3.0)
+        proxy = Proxy(listeners[0].address, spoil, times)
+        closing.append(proxy)
+        first = replace(formed.members[0], address=proxy.address)
+        formed = replace(formed, members=(first, formed.members[1]))
+        exchanges = enter(formed, listeners, LAYOUT)
+        results: list[object] = []
+        for number in range(steps):
+            tasks = [
+                lambda e=exchange, m=member, n=number: step(e, m, LAYOUT, n)
+                for exchange, member in zip(exchanges, formed.members, strict=True)
+            ]
+            sums = together(tasks)
+            results += [each == expected(formed, LAYOUT, number) or each for each in sums]
+        return proxy, results
+
+    yield run
+    for each in closing:
+        each.close()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_what_was_spoiled_is_sent_again(
+    spoil: Spoil, times: int, between: Callable[..., tuple[Proxy, list[object]]]
+) -> None:
+    proxy, results = between(spoil, times, 3)
+    assert results == [True] * 6
+    assert proxy.spoiled == times
+
+
+@pytest.mark.parametrize("spoil", [flip_in_the_body, flip_in_the_header, repeat])
+def test_the_third_time_the_peer_is_given_up(
+    spoil: Spoil, between: Callable[..., tuple[Proxy, list[object]]]
+) -> None:
+    _, results = between(spoil, 1000, 1)
+    broken = [result for result in results if isinstance(result, Broken)]
+    assert len(broken) == 2
+    assert Why.CORRUPT in {each.why for each in broken}
