@@ -164,7 +164,7 @@ class Server:
         if before:
             before.exchange.close()
         exchange = join(
-            formation, number, self._listener, replica.layout, before and before.exchange
+            formation, number, self._listener, replica.layout, before.exchange if before else None
         )
         if exchange.is_fresh:
             replica.keep(exchange.state, order.state or self._beginning, order.step)
