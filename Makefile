@@ -87,11 +87,29 @@ bench-engine: $(BIN)/.installed ## measure training steps, beside PyTorch where 
 bench-exchange: $(BIN)/.installed ## measure sum, update and broadcast, beside Gloo where there is PyTorch
 	$(BIN)/python -m benchmarks.exchange
 
+bench-ddp: $(BIN)/.installed ## measure two workers beside two processes of PyTorch DDP
+	$(BIN)/python -m benchmarks.ddp
+
 bench-health: $(BIN)/.installed ## measure what looking at the layers costs
 	$(BIN)/python -m benchmarks.health
 
 bench-gradient: $(BIN)/.installed ## measure what a gradient costs against finite differences
 	$(BIN)/python -m benchmarks.gradient_cost
+
+bench-start: $(BIN)/.installed ## measure how long a job takes to its first step (TORCH_PYTHON=… for Ray Train)
+	TORCH_PYTHON=$(wildcard $(TORCH_PYTHON)) $(BIN)/python -m benchmarks.start
+
+test-bits: $(BIN)/.installed ## prove the same weights by 1 to 8 workers, here and on three hosts
+	$(BIN)/python -m benchmarks.bits
+
+# FAULTS=500 JOBS=200 MINUTES=60 SEED=… BACKENDS=local,ray … (python -m benchmarks.chaos --help)
+chaos: $(BIN)/.installed ## faults at random over hundreds of small jobs, for about an hour
+	$(BIN)/python -m benchmarks.chaos --page docs/chaos.md
+
+# Exit code 77: no namespaces to be had here.
+chaos-short: $(BIN)/.installed ## the same for 3 minutes
+	FAULTS=$${FAULTS:-40} JOBS=$${JOBS:-12} MINUTES=$${MINUTES:-2} SEEDS=1 PAUSE=1 \
+	  $(BIN)/python -m benchmarks.chaos || test $$? = 77
 
 serve: $(BIN)/.installed ## start the service on this machine
 	$(BIN)/gradloom serve
@@ -100,4 +118,5 @@ clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
 .PHONY: help install demo test test-parity lint types check protos protos-check constraints \
-  bench-engine bench-exchange bench-gradient bench-health serve clean
+  bench-ddp bench-engine bench-exchange bench-gradient bench-health bench-start test-bits chaos chaos-short \
+  serve clean

@@ -3,6 +3,8 @@
 From the order to the answer, with what the service makes of it; answered over a pipe.
 """
 
+import math
+import os
 import tempfile
 import time
 from dataclasses import replace
@@ -12,11 +14,12 @@ from statistics import median
 from benchmarks.child import Answer, serve
 from benchmarks.models import TASKS, Task
 from benchmarks.sharded import task_on_rows
-from gradloom.service.training.answers import step_report
+from gradloom.service.training.answers import step_reports
 from gradloom.service.training.diagnoses import Doctor
 from gradloom.worker.data.batches import default_shards
 from gradloom.worker.engine.spec import Dense, Dropout, Model, Relu, Target
-from gradloom.worker.messages import AnswerKind, Compute, Order, decode
+from gradloom.worker.messages import Answer as Told
+from gradloom.worker.messages import AnswerKind, Formation, Member, Order, Train, decode
 from gradloom.worker.messages import Task as Orders
 from gradloom.worker.server import Server
 
@@ -33,31 +36,34 @@ class Course:
     """A worker that trains alone, and the service's end of it."""
 
     def __init__(self, task: Orders) -> None:
-        self._task = task
         self._server = Server()
         _sound(self._server.answer((task, None)))
+        alone = Member(0, 0, "", os.getpid(), 0, task.shards)
+        self._formation = Formation(1, (alone,), b"", "", patience=math.inf)
         self._doctor = Doctor()
         self._step = 0
-        self._roots: tuple[bytes, ...] = ()
 
     def step(self) -> float:
         """Seconds from the order to what there is to tell."""
-        order = Order(self._step, self._step, Compute(0, self._task.shards), roots=self._roots)
+        order = Order(0, self._step + 1, self._step, self._formation, Train(1))
         began = time.perf_counter()
-        encoded = _sound(self._server.answer(order))
-        report = step_report(decode(encoded))
-        if report is not None:
+        answer = _sound(self._server.answer(order))
+        for report in step_reports(answer, self._step):
             self._doctor.committed(report)
         seconds = time.perf_counter() - began
-        self._step, self._roots = self._step + 1, (encoded,)
+        self._step += 1
         return seconds
 
+    def end(self) -> None:
+        """Lets go of its memory."""
+        self._server.leave()
 
-def _sound(encoded: bytes) -> bytes:
+
+def _sound(encoded: bytes) -> Told:
     answer = decode(encoded)
     if answer.kind is AnswerKind.ERROR:
         raise RuntimeError(f"the worker answers: {answer.facts.get('message')}")
-    return encoded
+    return answer
 
 
 def looks(model: str, batch: int, rounds: int) -> Answer:
@@ -69,6 +75,7 @@ def looks(model: str, batch: int, rounds: int) -> Answer:
         for _ in range(_STEPS_UNTIMED):
             plain.step(), looked.step()
         pairs = [(plain.step(), looked.step()) for _ in range(rounds)]
+        plain.end(), looked.end()
     return {
         "step": median(one for one, _ in pairs),
         "looked": median(other for _, other in pairs),

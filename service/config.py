@@ -1,4 +1,4 @@
-"""What an operator decides about a service."""
+"""What an operator decides about a service, and what a service says when it is up."""
 
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -43,8 +43,8 @@ class ServerConfig:
     data_roots are the folders whose files jobs may name, all files where it is empty; a relative
     path is looked for below each of them. accept_no_auth allows listening beyond this machine
     although nobody has to sign in. cpus are those given to workers, all where left out. profile
-    is the arithmetic that jobs are computed with. spare_workers are processes of the local backend
-    kept ready, so that a job starts at once.
+    is the arithmetic that jobs are computed with. warm_workers are kept ready,
+    so that a job starts at once. segment_folder is where the workers of a node share memory.
     """
 
     data_dir: Path
@@ -56,7 +56,8 @@ class ServerConfig:
     accept_no_auth: bool = False
     cpus: int | None = None
     profile: str = PROFILE_DEFAULT
-    spare_workers: int = 2
+    warm_workers: int = 2
+    segment_folder: Path = Path("/dev/shm")
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -74,3 +75,13 @@ class ServerConfig:
                     reason="NO_AUTHENTICATION",
                 )
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where a service that is up is reached, what runs its workers, and what to beware of."""
+
+    address: str
+    http_address: str
+    backend: str
+    warning: str = ""

@@ -1,6 +1,7 @@
 """Puts a service together from its parts, runs it until it is told to stop, takes it apart."""
 
 import asyncio
+import hashlib
 import os
 import platform
 import secrets
@@ -10,10 +11,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
@@ -24,12 +23,10 @@ from gradloom.service.api.door import METHODS, build_server, open_for_calls
 from gradloom.service.api.interceptors import ErrorInterceptor, MetricsInterceptor
 from gradloom.service.api.jobs import Identities, JobService
 from gradloom.service.api.names import new_id
-from gradloom.service.config import Endpoint, ServerConfig
+from gradloom.service.config import Endpoint, Ready, ServerConfig
 from gradloom.service.errors import CannotServe
 from gradloom.service.fleet.group import Fleet
-from gradloom.service.fleet.local_group import LocalFleet
-from gradloom.service.fleet.ray_environment import prepare
-from gradloom.service.fleet.worker_process import Spares
+from gradloom.service.fleet.opening import backend_of, open_fleet
 from gradloom.service.jobs.sql_store import open_store
 from gradloom.service.jobs.sqlite import StoreUnusable
 from gradloom.service.jobs.store import JobStore
@@ -49,23 +46,18 @@ _GRACE_SECONDS = 1.0
 _NEWER_STORE = "STORE_NEWER"
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Where a service that is up is reached, what runs its workers, and what to beware of."""
-
-    address: str
-    http_address: str
-    backend: str
-    warning: str = ""
-
-
 def utc_now() -> datetime:
     """The time of day in UTC."""
     return datetime.now(UTC)
 
 
-async def serve(config: ServerConfig, ready: Callable[[Ready], None], stop: asyncio.Event) -> int:
-    """Serves until stop is set; the exit code.
+async def serve(
+    config: ServerConfig,
+    ready: Callable[[Ready], None],
+    stop: asyncio.Event,
+    fleet: Fleet | None = None,
+) -> int:
+    """Serves until stop is set; the exit code. A fleet that is given stays its owner's to close.
 
     Raises CannotServe where it may not start, Unavailable where Ray does not answer.
     """
@@ -74,8 +66,9 @@ async def serve(config: ServerConfig, ready: Callable[[Ready], None], stop: asyn
     async with AsyncExitStack() as stack:
         store = _open_store(config.data_dir)
         stack.callback(store.close)
-        fleet = await asyncio.to_thread(_open_fleet, config)
-        stack.callback(fleet.close)
+        if fleet is None:
+            fleet = await asyncio.to_thread(open_fleet, config)
+            stack.callback(fleet.close)
         metrics = _metrics(config, store)
         floor = Floor(_surroundings(config, store, fleet, metrics))
         door = _Door(config, store, metrics)
@@ -86,7 +79,7 @@ async def serve(config: ServerConfig, ready: Callable[[Ready], None], stop: asyn
         floor.start()
         stack.push_async_callback(asyncio.to_thread, floor.stop)
         stack.callback(door.drain)
-        ready(Ready(str(bound), str(http.endpoint), _backend(config), _warning(config)))
+        ready(Ready(str(bound), str(http.endpoint), backend_of(config), _warning(config)))
         await stop.wait()
     return 0
 
@@ -99,31 +92,14 @@ def _open_store(data_dir: Path) -> JobStore:
         raise CannotServe(error.message, reason=error.reason, exit_code=code) from error
 
 
-def _backend(config: ServerConfig) -> str:
-    """ray where it was asked for and is installed, else local."""
-    return "ray" if config.backend == "ray" and find_spec("ray") else "local"
-
-
 def _warning(config: ServerConfig) -> str:
     """Ray of our own listens on all addresses; it cannot be told not to."""
-    if _backend(config) == "local" or config.address:
+    if backend_of(config) == "local" or config.address:
         return ""
     return (
         "Ray listens on all addresses of this machine, guarded only by its token: where others "
         "can reach it, use --backend local or a firewall."
     )
-
-
-def _open_fleet(config: ServerConfig) -> Fleet:
-    if _backend(config) == "local":
-        return LocalFleet(
-            config.cpus, Spares(config.spare_workers, config.data_dir / "spares", config.profile)
-        )
-    prepare(os.environ, None if config.address else config.data_dir / "ray_token")
-    # Ray reads its environment when it is imported, so not before prepare.
-    from gradloom.service.fleet.ray_group import RayFleet
-
-    return RayFleet(config.address, config.cpus)
 
 
 def _metrics(config: ServerConfig, store: JobStore) -> Metrics:
@@ -150,7 +126,13 @@ def _surroundings(
         jobs_folder=config.data_dir / "jobs",
         roots=tuple(str(root) for root in config.roots),
         profile=config.profile,
+        segments=str(config.segment_folder / f"gradloom-{_store_id(config)}"),
     )
+
+
+def _store_id(config: ServerConfig) -> str:
+    """A few letters by which a service knows what is its own among things that others see."""
+    return hashlib.sha256(_secret(config.data_dir / "page_secret")).hexdigest()[:12]
 
 
 class _Door:
@@ -257,8 +239,9 @@ def _secret(path: Path) -> bytes:
 class Embedded:
     """A service in a thread of this process, for as long as the with block lasts."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, fleet: Fleet | None = None) -> None:
         self._config = config
+        self._fleet = fleet
         self._ready: Ready | None = None
         self._error: BaseException | None = None
         self._settled = threading.Event()
@@ -309,7 +292,7 @@ class Embedded:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         if self._is_ending:
             return
-        await serve(self._config, self._announce, self._stop)
+        await serve(self._config, self._announce, self._stop, self._fleet)
 
     def _announce(self, ready: Ready) -> None:
         self._ready = ready

@@ -16,14 +16,29 @@ FOLDERS = {"gradloom": "gradloom", "gradloom.service": "service", "gradloom.work
 # From the lowest to the highest. A module belongs to the longest name that it begins with; it may
 # import its own part and what stands lower, so parts of one row know nothing of each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("gradloom.v1", "gradloom.worker.engine", "gradloom.worker.tensor_file"),
+    (
+        "gradloom.v1",
+        "gradloom.worker.engine",
+        "gradloom.worker.faults",
+        "gradloom.worker.tensor_file",
+    ),
     ("gradloom.worker.data",),
     ("gradloom.worker.messages",),
     ("gradloom.worker.exchange",),
     ("gradloom.worker",),
-    ("gradloom.service.errors", "gradloom.service.jobs.states", "gradloom.service.jobs.limits"),
-    ("gradloom.service.sentences", "gradloom.service.wording", "gradloom.service.jobs.spec"),
-    ("gradloom.service.jobs.job", "gradloom.service.config", "gradloom.service.fleet"),
+    (
+        "gradloom.service.errors",
+        "gradloom.service.faults",
+        "gradloom.service.jobs.states",
+        "gradloom.service.jobs.limits",
+    ),
+    (
+        "gradloom.service.config",
+        "gradloom.service.jobs.spec",
+        "gradloom.service.sentences",
+        "gradloom.service.wording",
+    ),
+    ("gradloom.service.jobs.job", "gradloom.service.fleet"),
     ("gradloom.service.descriptors", "gradloom.service.series"),
     ("gradloom.service.mapping", "gradloom.service.metrics"),
     ("gradloom.service.wire", "gradloom.service.job_text", "gradloom.service.job_scalars"),
@@ -91,7 +106,17 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.worker.interchange.onnx_writer",
     ),
     "prometheus_client": ("gradloom.service.metrics", "gradloom.service.series"),
-    "ray": ("gradloom.service.fleet.ray_group", "gradloom.worker.actor"),
+    "ray": (
+        "gradloom.service.fleet.actor_pool",
+        "gradloom.service.fleet.ray_cluster",
+        "gradloom.service.fleet.ray_fleet",
+        "gradloom.service.fleet.ray_group",
+        "gradloom.service.fleet.ray_inspection",
+        "gradloom.service.fleet.ray_worker",
+        "gradloom.worker.actor",
+        "gradloom.worker.data.depot",
+        "gradloom.worker.warden",
+    ),
     "rich": ("gradloom.service.terminal",),
     "safetensors": ("gradloom.worker.interchange.saved", "gradloom.worker.state"),
     "sqlalchemy": (
@@ -105,6 +130,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "structlog": (
         "gradloom.service.api.interceptors",
         "gradloom.service.cli.logs",
+        "gradloom.service.fleet.opening",
         "gradloom.service.jobs.sql_store",
         "gradloom.service.server",
         "gradloom.service.training.floor",
@@ -120,12 +146,21 @@ CONFINED: dict[str, tuple[str, ...]] = {
 
 # Modules that decide: an event comes in, commands go out. Nothing else is at hand there.
 PURE = (
+    "gradloom.service.fleet.judgement",
     "gradloom.service.jobs.states",
+    "gradloom.service.training.breaches",
     "gradloom.service.training.coordinator",
+    "gradloom.service.training.course",
+    "gradloom.service.training.crew",
+    "gradloom.service.training.deadlines",
     "gradloom.service.training.diagnoses",
     "gradloom.service.training.events",
+    "gradloom.service.training.pace",
     "gradloom.service.training.policies",
+    "gradloom.service.training.round",
     "gradloom.service.training.scheduler",
+    "gradloom.service.training.shares",
+    "gradloom.service.training.watch",
 )
 PURE_STANDARD_LIBRARY = {"collections", "dataclasses", "enum", "typing"}
 

@@ -1,19 +1,51 @@
-"""The Ray shell of a replica: an actor that answers messages, and nothing else."""
+"""A worker as an actor of Ray."""
 
-import pickle
+import os
+import threading
+from pathlib import Path
 
 import ray
 
-from gradloom.worker.server import Server
+from gradloom.worker.data.depot import given_by
+from gradloom.worker.data.streams import Given
+from gradloom.worker.messages import Task
+from gradloom.worker.rehearsal import rehearse
+from gradloom.worker.server import request_in, selftest_sha256, survey_in
+from gradloom.worker.shell import Shell
 
 
-@ray.remote
+def _given(task: Task) -> Given:
+    """What of a task's data comes through Ray."""
+    if not task.depot:
+        return survey_in(task)
+    return given_by(task.depot, request_in(task), task.data_sha256, task.survey)
+
+
+@ray.remote(concurrency_groups={"watch": 1})
 class Actor:
     """A worker on a Ray node; its environment has the pinned profile before NumPy is loaded."""
 
-    def __init__(self) -> None:
-        self._server = Server()
+    def __init__(self, host: str | None) -> None:
+        """host is where the other workers reach it: by default, its node's address."""
+        self._shell = Shell(host or ray.util.get_node_ip_address(), _given)
 
     def answer(self, message: bytes) -> bytes:
         """The answer to a message that the service pickled; see Server.answer."""
-        return self._server.answer(pickle.loads(message))  # noqa: S301
+        return self._shell.answer(message)
+
+    def warm(self) -> tuple[str, int, str, str]:
+        """Loads kernels while nobody waits; node id, process id, and the files it writes to."""
+        selftest_sha256()
+        rehearse(lambda: False)
+        return self.place()
+
+    def place(self) -> tuple[str, int, str, str]:
+        """Where it is: id of the node, its address, process id, and the file of its errors."""
+        node = ray.get_runtime_context().get_node_id()
+        address = ray.util.get_node_ip_address()
+        return node, address, os.getpid(), str(Path("/proc/self/fd/2").readlink())
+
+    @ray.method(concurrency_group="watch")
+    def watch(self) -> None:
+        """Never returns: who waits for it hears at once that the actor is gone."""
+        threading.Event().wait()

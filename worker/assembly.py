@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 
 from gradloom.worker.data.indices import Indices
-from gradloom.worker.data.preparation import Asked, Summary
+from gradloom.worker.data.prepared import Asked, Summary
 from gradloom.worker.data.target import Answer, TargetKind
 from gradloom.worker.engine.arrays import Shape
 from gradloom.worker.engine.graph import Graph, InputShapes, Node

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gradloom.worker.data.spec import DataSpec
+from gradloom.worker.data.survey import Survey
 from gradloom.worker.engine.spec import Learning
 
 _LENGTH = struct.Struct("<I")
@@ -25,7 +26,8 @@ class Task:
     batch_size are the rows of an update, shards the virtual shards of it, roots the folders data
     may be read from. All learning rates are multiplied by rate_factor. Layers are looked at every
     health_interval steps, never where it is 0. initial_weights_sha256 is set where the model
-    begins from a file.
+    begins from a file, survey where the data is streamed and was looked through. depot
+    is the name of the actor that has the data, where it comes through Ray.
     """
 
     learning: Learning
@@ -37,6 +39,8 @@ class Task:
     rate_factor: float = 1.0
     health_interval: int = 0
     initial_weights_sha256: str = ""
+    survey: Survey | None = None
+    depot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

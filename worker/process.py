@@ -1,4 +1,4 @@
-"""The shell of a replica in a process of its own: reads orders from a socket, writes answers.
+"""A worker in a process of its own: reads orders from a socket, writes answers.
 
 Run as `python -m gradloom.worker.process FD`. The first message is the task and the state to
 begin from, every other one an order, each pickled by the service that started this process; an
@@ -6,14 +6,14 @@ end of file means that the service is gone or wants the worker gone.
 """
 
 import ctypes
-import pickle
+import select
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from gradloom.worker.server import Server, selftest_sha256
-
 _PR_SET_PDEATHSIG = 1
+_HOST = "127.0.0.1"
 
 
 def die_with_parent() -> None:
@@ -21,25 +21,43 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def serve(connection: Connection) -> None:
+def is_abandoned(descriptor: int) -> bool:
+    """Whether the other end of the socket is closed: whom to die with died before we asked to.
+
+    What it said before does not matter any more.
+    """
+    watched = select.poll()
+    watched.register(descriptor, select.POLLRDHUP)
+    return bool(watched.poll(0))
+
+
+def serve(connection: Connection, answer: Callable[[bytes], bytes]) -> None:
     """Answers every message until the other end closes."""
-    server = Server()
     while True:
         try:
             message = connection.recv_bytes()
         except EOFError:
             return
-        # The service's own bytes, over a socket that only it holds the other end of.
-        connection.send_bytes(server.answer(pickle.loads(message)))  # noqa: S301
+        connection.send_bytes(answer(message))
 
 
 def main() -> None:
     """Serves the socket whose number is the only argument."""
     die_with_parent()
+    if is_abandoned(int(sys.argv[1])):
+        return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    selftest_sha256()  # while nobody waits for it: a spare worker has its kernels loaded
+    # The engine takes seconds to load on a busy machine. Were it loaded sooner, a service that is
+    # killed meanwhile would leave this process behind, at work for nobody.
+    from gradloom.worker.rehearsal import rehearse
+    from gradloom.worker.server import selftest_sha256
+    from gradloom.worker.shell import Shell
+
+    connection = Connection(int(sys.argv[1]))
+    selftest_sha256()
+    rehearse(lambda: connection.poll(0))
     try:
-        serve(Connection(int(sys.argv[1])))
+        serve(connection, Shell(_HOST).answer)
     except ConnectionError:
         sys.exit(0)
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from gradloom.worker.assembly import inputs_of, target_of
 from gradloom.worker.data.batches import Bounds, block_bounds, most_rows, place, shard_bounds
-from gradloom.worker.data.preparation import Prepared
+from gradloom.worker.data.prepared import Prepared
 from gradloom.worker.data.reader import Reader
-from gradloom.worker.data.split import Rows, order
+from gradloom.worker.data.split import Rows
 from gradloom.worker.engine.baseline import constant_loss
 from gradloom.worker.engine.fusion import fuse
 from gradloom.worker.engine.gradient_check import random_parameters
@@ -116,7 +116,6 @@ class Replica:
         )
         self._observer: Observer | None = None
         self._grouped: dict[tuple[int, int, int], tuple[Group, ...]] = {}
-        self._epoch_order: tuple[int, Rows] = (-1, np.empty(0, np.int64))
         self._initial = begin(self.graph)
         self._state: State | None = None
         self.seconds = Seconds()
@@ -179,7 +178,7 @@ class Replica:
         Changes nothing but working memory.
         """
         rows = np.arange(min(2, self._data.training.rows), dtype=np.int64)
-        self._plan.read(random_parameters(self.graph, seed=0))
+        self._plan.read(random_parameters(self.graph, seed=0).astype(np.float32))
         self._fill(self._data.training, rows, self._plan)
         self._plan.train((Shard(len(rows)),), (Key(0, DROPOUT, 0, 0),))
         rehearse_update(self.task.learning.optimizer)
@@ -205,7 +204,7 @@ class Replica:
         if first == last:
             return {}
         batch = place(self.state.step, self._data.training.rows, self.task.batch_size)
-        rows = self._order(batch.epoch)[batch.first : batch.last]
+        rows = self._data.training.visited(batch.epoch, batch.first, batch.last)
         bounds = shard_bounds(len(rows), self.task.shards)
         leaves, roots = schedule(first, last, self.task.shards)
         self._plan.read(self.state.parameters)
@@ -287,12 +286,6 @@ class Replica:
             reader.fill(rows, plan.all_inputs(len(rows)), plan.target(len(rows)))
         self.seconds.add("data", self._clock() - began)
 
-    def _order(self, epoch: int) -> Rows:
-        if self._epoch_order[0] != epoch:
-            seed, rows = self.task.learning.seed, self._data.training.rows
-            self._epoch_order = (epoch, order(rows, seed, epoch))
-        return self._epoch_order[1]
-
     def heed(self, measured: tuple[tuple[int, float], ...]) -> None:
         """Lets the schedule know of validation losses and their steps, where it looks at them."""
         schedule = self.task.learning.schedule
@@ -306,7 +299,7 @@ class Replica:
         None where every shard is finite and only their sum is not.
         """
         batch = place(self.state.step - 1, self._data.training.rows, self.task.batch_size)
-        rows = self._order(batch.epoch)[batch.first : batch.last]
+        rows = self._data.training.visited(batch.epoch, batch.first, batch.last)
         self._plan.read(self.state.parameters)
         for shard, (first, last) in enumerate(shard_bounds(len(rows), self.task.shards)):
             found = self._located(shard, rows[first:last]) if last > first else None

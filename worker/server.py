@@ -12,9 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from gradloom.worker.assembly import asked_of, data_sha256, joins_inputs
-from gradloom.worker.data.errors import DataError
+from gradloom.worker.data.errors import (
+    DataChanged,
+    DataError,
+    DataUnreadable,
+    ObjectStoreFull,
+    StoreLost,
+)
 from gradloom.worker.data.files import Roots
-from gradloom.worker.data.preparation import Prepared, prepare
+from gradloom.worker.data.preparation import prepare_request, request_of
+from gradloom.worker.data.prepared import Prepared, Request
+from gradloom.worker.data.streams import Given
 from gradloom.worker.engine.arrays import side_by_side
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.profile import profile_of
@@ -41,19 +49,30 @@ from gradloom.worker.messages import (
 from gradloom.worker.replica import Replica
 from gradloom.worker.state import Vector, newest_standings
 
-
-class DataChanged(Exception):
-    """The data is not what the job was made with."""
-
-
 # What went wrong, in the words of the service's reasons. DataError comes from reading a file
 # that was sound when the job was accepted.
 _REASONS: dict[type[Exception], str] = {
     DataChanged: "DATA_CHANGED",
     DataError: "DATA_UNREADABLE",
+    DataUnreadable: "DATA_UNREADABLE",
+    ObjectStoreFull: "OBJECT_STORE_FULL",
+    StoreLost: "WORKER_LOST",
     WeightsError: "DATA_UNREADABLE",
     NoRoom: "SHM_TOO_SMALL",
 }
+
+
+def request_in(task: Task) -> Request:
+    """What a task asks of its data."""
+    learning = task.learning
+    return request_of(
+        task.data, _roots(task), asked_of(learning.loss), joined=joins_inputs(learning.model)
+    )
+
+
+def survey_in(task: Task) -> Given:
+    """What is known of the data where nobody else reads it: no more than the task says."""
+    return Given(survey=task.survey)
 
 
 @dataclass(slots=True)
@@ -68,8 +87,12 @@ class _Place:
 class Server:
     """A replica behind messages: the task and the state to begin from first, then orders."""
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
-        """host is the address at which the other workers of a job reach this one."""
+    def __init__(self, host: str = "127.0.0.1", given: Callable[[Task], Given] = survey_in) -> None:
+        """host is the address at which the other workers of a job reach this one.
+
+        given says what of a task's data is read by others.
+        """
+        self._given = given
         self._listener = Listener(host)
         weakref.finalize(self, self._listener.close)
         self._replica: Replica | None = None
@@ -93,7 +116,7 @@ class Server:
         """Loads the data, and remembers the state that the job begins with."""
         self.leave()
         begin = _initial_weights(task) if state is None else lambda _: None
-        self._replica = Replica(task, _data(task), begin=begin)
+        self._replica = Replica(task, _data(task, self._given(task)), begin=begin)
         self._replica.rehearse()
         self._beginning = state
         facts = {
@@ -141,7 +164,7 @@ class Server:
         if before:
             before.exchange.close()
         exchange = join(
-            formation, number, self._listener, replica.layout, before and before.exchange
+            formation, number, self._listener, replica.layout, before.exchange if before else None
         )
         if exchange.is_fresh:
             replica.keep(exchange.state, order.state or self._beginning, order.step)
@@ -200,12 +223,9 @@ def selftest_sha256() -> str:
     return self_test().sha256
 
 
-def _data(task: Task) -> Prepared:
+def _data(task: Task, given: Given) -> Prepared:
     """The job's data. Raises DataError, or DataChanged where it is other than it was."""
-    learning = task.learning
-    asked = asked_of(learning.loss)
-    joined = joins_inputs(learning.model)
-    data = prepare(task.data, _roots(task), seed=learning.seed, kind=asked, joined=joined)
+    data = prepare_request(request_in(task), task.learning.seed, given)
     found = data_sha256(data.summary)
     if found != task.data_sha256:
         raise _changed("data's", found, task.data_sha256)

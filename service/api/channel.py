@@ -18,7 +18,15 @@ _BOTH: ChannelOptions = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
 )
 
-CLIENT_OPTIONS: ChannelOptions = _BOTH
+# A service that was away is found again in no more than this; gRPC's own backoff grows to 2
+# minutes, during which every call fails although the service is back.
+LONGEST_RECONNECT_MILLISECONDS = 2_000
+
+CLIENT_OPTIONS: ChannelOptions = (
+    *_BOTH,
+    ("grpc.initial_reconnect_backoff_ms", LONGEST_RECONNECT_MILLISECONDS // 10),
+    ("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_MILLISECONDS),
+)
 
 SERVER_OPTIONS: ChannelOptions = (
     *_BOTH,

@@ -35,6 +35,10 @@ COMMANDS = {
     "cancel": ("gradloom.service.cli.jobs", "Ask a job to end."),
     "export": ("gradloom.service.cli.export", "Write a model for PyTorch or as ONNX."),
     "warmup": ("gradloom.service.cli.warmup", "Compile all kernels ahead of the first job."),
+    "cluster-check": (
+        "gradloom.service.cli.cluster_check",
+        "Say what would go wrong on a Ray cluster.",
+    ),
     "version": ("gradloom.service.cli.version", "Show what is installed."),
 }
 

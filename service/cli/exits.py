@@ -39,7 +39,7 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.DONE: "done",
-    Exit.FAILED: "the job FAILED, or a gradient is wrong",
+    Exit.FAILED: "the job FAILED, a gradient is wrong, or a cluster has problems",
     Exit.INVALID: "wrong usage or invalid input",
     Exit.STATE: "not found, exists already, or wrong state",
     Exit.NOT_ALLOWED: "not signed in or not allowed",

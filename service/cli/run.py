@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -17,6 +17,7 @@ from gradloom.service.cli.output import Output, prints
 from gradloom.service.cli.summary import Recorder, Summary, progress_lines
 from gradloom.service.cli.validate import checked_here
 from gradloom.service.client import Client
+from gradloom.service.config import Ready, ServerConfig
 from gradloom.service.errors import GradloomError, WrongState
 from gradloom.service.job_file import write_job_file
 from gradloom.service.jobs.job import Job
@@ -76,28 +77,38 @@ def run_command(
     if submission.faults:
         raise submission.refusal(checked_here(submission).faults)
     output.note("starting a service on this machine …")
-    with needing("local", "gradloom run"):
-        from gradloom.service.cli.logs import log_to_stderr
-        from gradloom.service.config import ServerConfig
-        from gradloom.service.server import Embedded
-
-    log_to_stderr()
     interrupt_on_terminate()
-    with _run_folder(output, folder) as data_dir:
+    with _run_folder(output, folder) as data_dir, ExitStack() as stack:
         config = ServerConfig(
             listen="127.0.0.1:0",
             http=http,
             data_dir=data_dir,
             backend=backend or "ray",
             profile=profile,
-            spare_workers=min(2, submission.message.resources.workers or 1),
+            warm_workers=min(2, submission.message.resources.workers or 1),
         )
-        with Embedded(config) as ready, Client(ready.address) as client:
-            if ready.warning:
-                output.note(ready.warning)
-            output.note(f"metrics while it runs: http://{ready.http_address}/metrics")
-            run = _Run(output, client, ready.backend, folder)
-            return run.outcome(submission)
+        ready = _started(stack, config)
+        client = stack.enter_context(Client(ready.address))
+        if ready.warning:
+            output.note(ready.warning)
+        output.note(f"metrics while it runs: http://{ready.http_address}/metrics")
+        run = _Run(output, client, ready.backend, folder)
+        return run.outcome(submission)
+
+
+def _started(stack: ExitStack, config: ServerConfig) -> Ready:
+    """A service of this process. Its workers are started first: they import while it does."""
+    with needing("local", "gradloom run"):
+        from gradloom.service.fleet.opening import backend_of, open_fleet
+
+        fleet = open_fleet(config) if backend_of(config) == "local" else None
+        if fleet is not None:
+            stack.callback(fleet.close)
+        from gradloom.service.cli.logs import log_to_stderr
+        from gradloom.service.server import Embedded
+
+    log_to_stderr()
+    return stack.enter_context(Embedded(config, fleet))
 
 
 class _Run:

@@ -44,12 +44,21 @@ from gradloom.worker.engine.profile import PROFILE_DEFAULT, PROFILES
 )
 @click.option("--cpus", type=int, metavar="N", help="CPUs for workers.  [default: all]")
 @click.option(
+    "--warm-workers",
     "--spare-workers",
+    "warm_workers",
     type=click.IntRange(0, 1024),
     metavar="N",
     default=2,
     show_default=True,
-    help="Idle processes of the local backend kept ready, so that jobs start at once.",
+    help="Idle workers kept ready, so that jobs start at once.",
+)
+@click.option(
+    "--segment-folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default="/dev/shm",
+    show_default=True,
+    help="Folder in memory, on each node, in which the workers of a job share their state.",
 )
 @click.option(
     "--i-accept-no-auth",
@@ -74,7 +83,8 @@ def serve_command(
     ray_address: str | None,
     data_roots: tuple[Path, ...],
     cpus: int | None,
-    spare_workers: int,
+    warm_workers: int,
+    segment_folder: Path,
     accept_no_auth: bool,
     profile: str,
 ) -> int:
@@ -103,7 +113,8 @@ def serve_command(
         accept_no_auth=accept_no_auth,
         cpus=cpus,
         profile=profile,
-        spare_workers=spare_workers,
+        segment_folder=segment_folder.absolute(),
+        warm_workers=warm_workers,
     )
 
     def announce(ready: Ready) -> None:

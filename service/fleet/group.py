@@ -48,7 +48,11 @@ WorkerEvent = Ready | Answered | Gone
 
 
 class WorkerGroup(Protocol):
-    """The workers of one job. Used by one thread."""
+    """The workers of one job. Used by one thread, which never waits longer than it asked to.
+
+    A group has as many workers as were started and not stopped: it grows by start, and gives room
+    back by stop.
+    """
 
     def start(self, worker: int, task: Task, state: bytes | None) -> None:
         """Begins to start a worker from a state, or from the seed; Ready or Gone follows."""
@@ -56,14 +60,17 @@ class WorkerGroup(Protocol):
     def order(self, worker: int, order: Order) -> None:
         """Gives a worker an order; Answered or Gone follows. One that is gone gets nothing."""
 
-    def stop(self, worker: int) -> None:
-        """Makes sure that a worker is gone; no event follows."""
+    def stop(self, worker: int) -> bool:
+        """Ends a worker and awaits its end; no event follows. Whether it is known to have ended.
+
+        It is not where its node cannot be asked, or the kernel cannot end it, within seconds.
+        """
 
     def poll(self, timeout: float) -> tuple[WorkerEvent, ...]:
         """What happened, waiting up to timeout seconds for the first of it."""
 
     def close(self) -> None:
-        """Stops all workers and gives back what was held for them."""
+        """Lets go of all workers: those that did well may serve other jobs, others are ended."""
 
 
 class Fleet(Protocol):
@@ -71,14 +78,18 @@ class Fleet(Protocol):
 
     @property
     def cpus(self) -> int:
-        """CPUs that may be given to workers."""
+        """CPUs that may be given to workers; they change as nodes come and go."""
 
     @property
     def may_share(self) -> bool:
         """Whether more workers than CPUs may share them."""
 
+    @property
+    def trouble(self) -> str:
+        """Why no worker can be started at present, as a sentence; empty where all is well."""
+
     def group(self, name: str, workers: int, log_folder: Path, profile: str) -> WorkerGroup:
-        """Room for the workers of one job; their output goes to log_folder.
+        """A group for a job that means to begin with so many workers; output goes to log_folder.
 
         The profile is that of the arithmetic they are started with.
         """

@@ -1,70 +1,57 @@
-"""Workers as Ray actors in a placement group, on this machine or on a running cluster."""
+"""The workers of one job as Ray actors."""
 
-import logging
-import os
-import pickle
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import time
+from dataclasses import dataclass, replace
 
-import ray
-from ray.exceptions import GetTimeoutError, RayError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.exceptions import RayError
 
-from gradloom.service.errors import Unavailable
-from gradloom.service.fleet.group import Gone, WorkerEvent, event_of
+from gradloom.service.fleet.actor_pool import ActorPool
+from gradloom.service.fleet.ending import last_lines
+from gradloom.service.fleet.group import Gone, Ready, WorkerEvent, event_of
+from gradloom.service.fleet.ray_cluster import Cluster
+from gradloom.service.fleet.ray_data import RayData
+from gradloom.service.fleet.ray_worker import (
+    RayWorker,
+    Reference,
+    answer_of,
+    arrived,
+    told_by,
+)
 from gradloom.service.jobs.states import Reason
-from gradloom.worker.actor import Actor
-from gradloom.worker.engine.profile import PROFILES
-from gradloom.worker.messages import BadAnswer, Order, Task, decode
+from gradloom.worker.messages import Answer, BadAnswer, Order, Task, decode
 
-# Ray's own types say nothing about an actor's methods, nor that a decorated class has options.
-_Handle = Any
-_ACTOR: Any = Actor
-_Reference = ray.ObjectRef[bytes]
-
-_GET_SECONDS = 10.0
-_OBJECT_STORE_BYTES = 256 << 20
-# Messages below this travel in the call itself and not through the object store: half the time a
-# step (9.5 → 4.5 ms for 3 workers and 108 kB each, 2 cores).
-_IN_THE_CALL = {"max_direct_call_object_size": 4 << 20}
-# Ray counts CPUs in ten-thousandths.
-_CPU_PARTS = 10_000
+# A little less than the coordinator gives a worker to be ready.
+_PLACE_SECONDS = 55.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    actor: _Handle
-    bundle: int
+@dataclass(slots=True)
+class _Lent:
+    """An actor that this group has; deadline is until when it has to be somewhere, if it is not."""
+
+    worker: RayWorker
+    deadline: float
+    node: str = ""
+    is_ready: bool = False
 
 
 class RayGroup:
-    """Workers of one job as actors, each in its own bundle of one placement group."""
+    """Workers of one job as actors; each asks for its own CPU."""
 
-    def __init__(self, name: str, workers: int, cpus_each: float, profile: str) -> None:
-        self._cpus_each = cpus_each
+    def __init__(self, profile: str, pool: ActorPool, cluster: Cluster, data: RayData) -> None:
         self._profile = profile
-        self._room: PlacementGroup = placement_group(
-            [{"CPU": cpus_each}] * workers, strategy="SPREAD", name=f"gradloom-{name}"
-        )
-        self._free = list(range(workers))
-        self._workers: dict[int, _Worker] = {}
-        self._pending: dict[_Reference, int] = {}
+        self._pool = pool
+        self._cluster = cluster
+        self._data = data
+        self._workers: dict[int, _Lent] = {}
+        self._pending: dict[Reference, int] = {}
+        self._lost: list[Gone] = []
 
     def start(self, worker: int, task: Task, state: bytes | None) -> None:
-        """Asks Ray for an actor; see WorkerGroup."""
-        bundle = self._free.pop(0)
-        actor = _ACTOR.options(
-            num_cpus=self._cpus_each,
-            max_restarts=0,
-            runtime_env={"env_vars": dict(PROFILES[self._profile])},
-            scheduling_strategy=PlacementGroupSchedulingStrategy(
-                self._room, placement_group_bundle_index=bundle
-            ),
-        ).remote()
-        self._workers[worker] = _Worker(actor, bundle)
-        self._send(worker, (task, state))
+        """Takes an actor of the pool, or asks Ray for one; see WorkerGroup."""
+        actor = self._pool.take(self._profile)
+        self._workers[worker] = _Lent(actor, time.monotonic() + _PLACE_SECONDS)
+        self._pending[actor.watch] = worker
+        self._send(worker, (self._data.told(task), state))
 
     def order(self, worker: int, order: Order) -> None:
         """Sends an order; see WorkerGroup."""
@@ -72,104 +59,100 @@ class RayGroup:
             self._send(worker, order)
 
     def _send(self, worker: int, message: object) -> None:
-        pickled = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-        self._pending[self._workers[worker].actor.answer.remote(pickled)] = worker
+        try:
+            self._pending[self._workers[worker].worker.send(message)] = worker
+        except RayError as error:
+            self._lost.append(self._gone(worker, error))
 
-    def stop(self, worker: int) -> None:
-        """Kills an actor and gives its bundle back."""
-        gone = self._workers.pop(worker, None)
-        if gone is None:
-            return
+    def stop(self, worker: int) -> bool:
+        """Kills an actor and waits for its end; see WorkerGroup."""
+        self._lost = [gone for gone in self._lost if gone.worker != worker]
+        lent = self._forgotten(worker)
+        return lent is None or lent.worker.end(self._cluster)
+
+    def _forgotten(self, worker: int) -> _Lent | None:
         self._pending = {ref: number for ref, number in self._pending.items() if number != worker}
-        ray.kill(gone.actor, no_restart=True)
-        self._free.append(gone.bundle)
+        return self._workers.pop(worker, None)
 
     def poll(self, timeout: float) -> tuple[WorkerEvent, ...]:
         """Answers and deaths; see WorkerGroup."""
+        self._lost += [self._unplaced(worker) for worker in self._late()]
+        if self._lost:
+            lost, self._lost = tuple(self._lost), []
+            return lost
         if not self._pending:
+            time.sleep(timeout)
             return ()
-        ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout)
-        return tuple(self._event(ref, self._pending.pop(ref)) for ref in ready)
+        ready = arrived(list(self._pending), timeout)
+        return tuple(event for reference in ready for event in self._heard(reference))
 
-    def _event(self, reference: _Reference, worker: int) -> WorkerEvent:
+    def _heard(self, reference: Reference) -> tuple[WorkerEvent, ...]:
+        worker = self._pending.pop(reference, None)
+        return () if worker is None else (self._event(reference, worker),)
+
+    def _event(self, reference: Reference, worker: int) -> WorkerEvent:
         try:
-            encoded = ray.get(reference, timeout=_GET_SECONDS)
-            return event_of(worker, decode(encoded), encoded)
-        except (RayError, GetTimeoutError) as error:
-            return self._gone(worker, Reason.WORKER_LOST, _first_line(error))
+            encoded = answer_of(reference)
+            answer = decode(encoded)
+        except RayError as error:
+            return self._gone(worker, error)
         except BadAnswer as error:
-            return self._gone(worker, Reason.WORKER_ERROR, str(error))
+            return self._given_up(Gone(worker, Reason.WORKER_ERROR, str(error)))
+        lent = self._workers[worker]
+        match event_of(worker, answer, encoded):
+            case Ready(answer=answer):
+                return Ready(worker, self._placed(worker, answer), lent.worker.is_warm)
+            case Gone() as gone:
+                return self._given_up(gone)
+            case event:
+                return event
 
-    def _gone(self, worker: int, reason: Reason, why: str) -> Gone:
-        self.stop(worker)
-        return Gone(worker, reason, f"worker {worker}: {why}")
+    def _placed(self, worker: int, answer: Answer) -> Answer:
+        """What a worker says of itself, with the name of its node that no other has."""
+        lent = self._workers[worker]
+        lent.is_ready = True
+        if place := lent.worker.place():
+            lent.node = self._cluster.name_of(place.node)
+            self._cluster.expect(place.node)
+        return replace(answer, facts={**answer.facts, "node": lent.node})
 
-    def close(self) -> None:
-        """Kills all actors and gives the room back to the cluster."""
-        for worker in list(self._workers):
-            self.stop(worker)
-        remove_placement_group(self._room)
+    def _given_up(self, gone: Gone) -> Gone:
+        """The worker ends; what is told of it has the end of its log."""
+        lent = self._forgotten(gone.worker)
+        if lent is None:
+            return gone
+        place = lent.worker.place()
+        log = last_lines(self._cluster.tail(place)) if place else ()
+        lent.worker.end(self._cluster)
+        return replace(gone, log=log, node=lent.node)
 
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-class RayFleet:
-    """A Ray of our own on this machine, or a running one given by its address."""
-
-    def __init__(self, address: str | None, cpus: int | None = None) -> None:
-        """Starts Ray or connects to it. Raises Unavailable where that fails.
-
-        Before this module is imported, ray_environment must have been prepared: Ray reads it once.
-        """
-        self.may_share = address is None
-        try:
-            self._connect(address, cpus)
-        except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise _unreachable(address, error) from error
-        self.cpus = _cluster_cpus()
-
-    def _connect(self, address: str | None, cpus: int | None) -> None:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            num_cpus=None if address else cpus or len(os.sched_getaffinity(0)),
-            object_store_memory=None if address else _OBJECT_STORE_BYTES,
-            _system_config=None if address else _IN_THE_CALL,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            namespace="gradloom",
+    def _gone(self, worker: int, error: Exception) -> Gone:
+        lent = self._workers[worker]
+        place = lent.worker.place()
+        lives = place is None or self._cluster.lives(place.node)
+        reason, message = told_by(
+            error, worker, lent.node, node_lives=lives, was_ready=lent.is_ready
         )
+        return self._given_up(Gone(worker, reason, message))
 
-    def group(
-        self,
-        name: str,
-        workers: int,
-        log_folder: Path,  # noqa: ARG002
-        profile: str,
-    ) -> RayGroup:
-        """Room for a job's workers; Ray keeps their output in its own session folder."""
-        share = min(_CPU_PARTS, self.cpus * _CPU_PARTS // workers) / _CPU_PARTS
-        return RayGroup(name, workers, share, profile)
+    def _late(self) -> list[int]:
+        """Workers for which Ray found no place, though they were asked for long ago."""
+        now = time.monotonic()
+        overdue = (w for w, lent in self._workers.items() if lent.deadline <= now)
+        return [w for w in overdue if self._workers[w].worker.place() is None]
+
+    def _unplaced(self, worker: int) -> Gone:
+        if trouble := self._cluster.trouble:
+            return self._given_up(Gone(worker, Reason.RAY_UNREACHABLE, trouble))
+        message = f"worker {worker} found no place: {self._cluster.capacity}"
+        return self._given_up(Gone(worker, Reason.INSUFFICIENT_CAPACITY, message))
 
     def close(self) -> None:
-        """Disconnects; a Ray of our own ends."""
-        ray.shutdown()
-
-
-def _cluster_cpus() -> int:
-    # Ray leaves this one function without types.
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
-
-
-def _unreachable(address: str | None, error: Exception) -> Unavailable:
-    where = f"Ray at {address} cannot be reached" if address else "Ray could not be started here"
-    if "token" in str(error).lower():
-        why = "it asks for a token: set RAY_AUTH_TOKEN_PATH to the file that holds the cluster's"
-    else:
-        why = _first_line(error)
-    return Unavailable(
-        f"{where}: {why}.", reason="RAY_UNREACHABLE", metadata={"address": str(address)}
-    )
+        """Gives actors that were ready back to the pool, and ends the others."""
+        for worker, lent in list(self._workers.items()):
+            if lent.is_ready:
+                self._forgotten(worker)
+                self._pool.give_back(lent.worker)
+            else:
+                self.stop(worker)
+        self._pool.refill()

@@ -36,7 +36,8 @@ from gradloom.worker.assembly import (
 )
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
-from gradloom.worker.data.preparation import Asked, Summary, inspect
+from gradloom.worker.data.preparation import inspect
+from gradloom.worker.data.prepared import Asked, Summary
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.data.target import TargetKind
 from gradloom.worker.data.wording import size

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradloom.service.faults import Point, reached
 from gradloom.service.jobs.job import Checkpoint
 from gradloom.worker.tensor_file import BadTensorFile, metadata
 
@@ -103,9 +104,12 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     partial = path.with_suffix(".partial")
     try:
         with partial.open("wb") as file:
+            reached(Point.CHECKPOINT_WRITE, name=path.name)
             file.write(content)
             file.flush()
+            reached(Point.CHECKPOINT_FSYNC, name=path.name)
             os.fsync(file.fileno())
+        reached(Point.CHECKPOINT_RENAME, name=path.name)
         partial.rename(path)
     except OSError:
         partial.unlink(missing_ok=True)

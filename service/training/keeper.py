@@ -1,5 +1,9 @@
 """Keeps a job's state and its trained model on disk, and finds the newest whole state again."""
 
+from pathlib import Path
+
+from gradloom.service.errors import QuotaExceeded
+from gradloom.service.faults import Point, reached
 from gradloom.service.jobs.job import Checkpoint, CheckpointWritten, IncidentHappened, Job
 from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason
@@ -52,6 +56,7 @@ class Keeper:
             self._tell(Reason.CHECKPOINT_FAILED, step, message)
             self._around.metrics.checkpoint_failed("io")
             return
+        reached(Point.CHECKPOINT_ROW, name=self._folder.file(step).name)
         self._store.add_checkpoint(self._job.name, checkpoint, str(self._folder.file(step)))
         self._store.record(self._job.name, CheckpointWritten(checkpoint))
         self._prune()
@@ -89,7 +94,21 @@ class Keeper:
         self._store.record(self._job.name, IncidentHappened(reason, message, step=step))
 
     def keep_model(self, answer: Answer) -> tuple[str, str]:
-        """Puts the trained model on disk: its path and the hash of its weights."""
+        """Puts the trained model on disk: its path and the hash of its weights.
+
+        Raises QuotaExceeded where the disk does not take it: the job is taken up again later.
+        """
         path = self._around.folder(self._job) / "model.safetensors"
-        write_atomically(path, answer.body)
+        try:
+            write_atomically(path, answer.body)
+        except OSError as error:
+            raise _no_disk(path, error) from error
         return str(path), str(answer.facts.get("weights_sha256"))
+
+
+def _no_disk(path: Path, error: OSError) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"{path} could not be written: {error.strerror}. Make room on its disk.",
+        reason="MODEL_NOT_WRITTEN",
+        metadata={"path": str(path)},
+    )

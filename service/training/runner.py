@@ -2,7 +2,7 @@
 
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from json import dumps
 
@@ -81,18 +81,25 @@ from gradloom.worker.messages import (
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.1
+_WRITTEN = (MarkRunning, Form)
 _KEY_BYTES = 32
 
 
 def run(name: str, around: Surroundings, wishes: Wishes) -> None:
-    """Trains a job to its end, in as many runs as it takes.
+    """Trains a job to its end; see turns."""
+    for _ in turns(name, around, wishes):
+        pass
+
+
+def turns(name: str, around: Surroundings, wishes: Wishes) -> Generator[None, None, None]:
+    """Trains a job to its end, in as many runs as it takes; before each look at workers it yields.
 
     A run that loses all its workers is followed by one from the newest whole checkpoint. Where
     the store cannot be written to, the job is left as it stands there, to be taken up again.
     """
     journal = Journal(name, around)
     try:
-        _run_to_the_end(journal, around, wishes)
+        yield from _run_to_the_end(journal, around, wishes)
     except (Unavailable, QuotaExceeded) as error:
         log.warning("run_suspended", job=name, error=str(error))
     except Exception:
@@ -102,7 +109,9 @@ def run(name: str, around: Surroundings, wishes: Wishes) -> None:
         journal.move(State.FAILED, Reason.INTERNAL_FAULT, message)
 
 
-def _run_to_the_end(journal: Journal, around: Surroundings, wishes: Wishes) -> None:
+def _run_to_the_end(
+    journal: Journal, around: Surroundings, wishes: Wishes
+) -> Generator[None, None, None]:
     around.metrics.job_started(journal.job)
     began = journal.job.receipt.bits_version
     if began != BITS_VERSION:
@@ -111,7 +120,7 @@ def _run_to_the_end(journal: Journal, around: Surroundings, wishes: Wishes) -> N
     policy, first_round = FailurePolicy(journal.job.spec.resources.max_failures), 1
     while True:
         attempt = Run(journal, around, wishes, policy, first_round)
-        end = attempt.carry_out()
+        end = yield from attempt.carry_out()
         if end.state is not None:
             journal.move(end.state, end.reason, end.message)
             return
@@ -141,8 +150,8 @@ class Run:
         self._identity = Identity(job.uid, job.receipt.spec_sha256, BITS_VERSION)
         self._keeper = Keeper(job, self._identity, around)
         self._start_step, self._start_state = self._keeper.newest()
-        self._wanted = wishes.workers
-        self._course = course_of(job, self._start_step, self._wanted)
+        self._size = wishes.size
+        self._course = course_of(job, self._start_step, self._size)
         self._task = task_of(job, around.roots)
         self._segment = around.segment(job, len(job.attempts) + 1)
         self.coordinator = Coordinator(
@@ -165,6 +174,7 @@ class Run:
         self._watch = Watch()
         self._losses = self._restarts = 0
         self._came_warm = True
+        self._is_again = bool(job.attempts)
         self._progress = ProgressLog(
             plan_of(job), job.spec.training.update_rows, self._start_step, around.monotonic()
         )
@@ -172,12 +182,14 @@ class Run:
         self._doctor = Doctor(job.spec.schedule.warmup_steps, job.diagnoses)
         self._end: End | None = None
 
-    def carry_out(self) -> End:
+    def carry_out(self) -> Generator[None, None, End]:
         """Runs until the coordinator says that it is over."""
-        self._journal.attempt_begins(self._start_step)
         try:
+            self._journal.attempt_begins(self._start_step)
             self._handle(Begin())
+            self._journal.attempt_begins(self._start_step)  # while the workers load
             while self._end is None:
+                yield
                 for event in self._events():
                     self._handle(event)
         finally:
@@ -195,7 +207,9 @@ class Run:
         return replace(end, message=self._journal.rolled_back(step, end.message))
 
     def _handle(self, event: Event) -> None:
-        for command in self.coordinator.handle(event):
+        """Does what the coordinator says; what is only written down comes after the orders."""
+        commands = self.coordinator.handle(event)
+        for command in sorted(commands, key=lambda each: isinstance(each, _WRITTEN)):
             self._do(command)
 
     def _events(self) -> Iterator[Event]:
@@ -211,11 +225,10 @@ class Run:
 
     def _resized(self) -> Iterator[Event]:
         """What the job may have other than before."""
-        if self._wishes.workers == self._wanted:
+        if self._wishes.size == self._size:
             return
-        self._wanted = self._wishes.workers
-        self._journal.refresh()
-        self._course = course_of(self._journal.job, self._start_step, self._wanted)
+        self._size = self._wishes.size
+        self._course = course_of(self._journal.job, self._start_step, self._size)
         yield Resized(self._course.least, self._course.workers)
 
     def _heard(self, happened: WorkerEvent) -> Iterator[Event]:
@@ -343,7 +356,7 @@ class Run:
                 self._finish(command)
 
     def _start(self, worker: int, now: float) -> None:
-        if self._restarts < self._losses or len(self._journal.job.attempts) > 1:
+        if self._restarts < self._losses or self._is_again:
             self._restarts += 1
             self._journal.worker_restarts()
         self._watch.started(worker, now + START)

@@ -1,12 +1,19 @@
 """What a job comes to for those who compute it: the workers' task and the coordinator's course."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from gradloom.service.jobs.job import Job, Plan
 from gradloom.service.training.course import Course
 from gradloom.service.training.pace import MOST_STEPS
 from gradloom.service.training.policies import NonFinitePolicy
+from gradloom.service.training.surroundings import Size
+from gradloom.worker.assembly import asked_of, joins_inputs
 from gradloom.worker.data.batches import block_bounds
+from gradloom.worker.data.errors import DataError
+from gradloom.worker.data.files import Roots
+from gradloom.worker.data.preparation import request_of
+from gradloom.worker.data.survey import Survey, survey_of
 from gradloom.worker.engine.arithmetic import power
 from gradloom.worker.engine.spec import Learning
 from gradloom.worker.messages import Task
@@ -39,7 +46,27 @@ def task_of(job: Job, roots: Sequence[str]) -> Task:
         health_interval=spec.health.interval,
         rate_factor=rate_factor(job),
         initial_weights_sha256=job.receipt.initial_weights_sha256,
+        survey=_survey(job, roots),
     )
+
+
+def _survey(job: Job, roots: Sequence[str]) -> Survey | None:
+    """What is known of data that is streamed; where it cannot be read, the workers will say so."""
+    spec = job.spec
+    if spec.data.stream is None:
+        return None
+    try:
+        return survey_of(
+            request_of(
+                spec.data,
+                Roots(tuple(map(Path, roots))),
+                asked_of(spec.loss),
+                joined=joins_inputs(spec.model),
+            ),
+            spec.seed,
+        )
+    except DataError:
+        return None
 
 
 def rate_factor(job: Job) -> float:
@@ -51,16 +78,16 @@ def rate_factor(job: Job) -> float:
 _LAYERS_IN_A_ROUND = 4000
 
 
-def course_of(job: Job, start_step: int, workers: int = 0) -> Course:
-    """What is left to do from a step on, with so many workers, or those asked for where it is 0."""
+def course_of(job: Job, start_step: int, size: Size) -> Course:
+    """What is left to do from a step on, with so many workers."""
     plan, resources = plan_of(job), job.spec.resources
-    most = min(workers or resources.workers, plan.shards)
+    most = min(size.workers or resources.workers, plan.shards)
     return Course(
         steps=plan.steps,
         steps_per_epoch=plan.steps_per_epoch,
         shards=plan.shards,
         workers=most,
-        least_workers=min(resources.fewest, most),
+        least_workers=min(size.fewest or resources.fewest, most),
         start_step=start_step,
         validation_blocks=len(block_bounds(plan.validation_rows)),
         test_blocks=len(block_bounds(plan.test_rows)),

@@ -13,7 +13,10 @@ import pytest
 from gradloom.service.client import Client
 from gradloom.service.config import ServerConfig
 from gradloom.service.errors import CannotServe
+from gradloom.service.fleet.local_group import LocalFleet
+from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.server import Embedded, Ready, serve
+from gradloom.worker.engine.profile import PROFILE_DEFAULT
 
 
 @pytest.fixture
@@ -54,6 +57,26 @@ def test_it_leaves_signals_to_its_process(config: ServerConfig) -> None:
 
     assert asyncio.run(main()) == 0
     assert found == [before]
+
+
+class Lent(LocalFleet):
+    """A fleet that knows whether it was closed."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        super().close()
+        self.is_closed = True
+
+
+def test_a_fleet_that_is_given_stays_its_owners_to_close(
+    config: ServerConfig, tmp_path: Path
+) -> None:
+    fleet = Lent(ProcessPool(0, tmp_path / "warm", PROFILE_DEFAULT), cpus=1)
+    with Embedded(config, fleet):
+        pass
+    assert not fleet.is_closed
+    fleet.close()
 
 
 def test_it_ends_without_a_thread_left(config: ServerConfig) -> None:

@@ -40,7 +40,7 @@ from gradloom.service.jobs.job import (
 from gradloom.service.jobs.spec import Checkpoints, HealthSpec, JobSpec, Resources, Training
 from gradloom.service.jobs.states import Reason, State
 from gradloom.v1 import jobs_pb2, specs_pb2
-from gradloom.worker.data.spec import DataSource, DataSpec
+from gradloom.worker.data.spec import DataSource, DataSpec, Stream
 from gradloom.worker.engine import spec as engine
 
 # --- anything a job can be
@@ -76,6 +76,7 @@ DATA = st.builds(
     inputs=st.lists(TEXT, **SEVERAL).map(tuple),
     validation_fraction=NUMBER,
     test=st.none() | SOURCE,
+    stream=st.none() | st.builds(Stream, window_rows=INT64),
 )
 NUMBERS = {
     float: NUMBER,

@@ -20,8 +20,11 @@ def check_shape(array: Array) -> None:
         raise ArrayError(f"has the shape {array.shape}: a row holds no numbers.")
 
 
-def check_finite(array: Array) -> None:
-    """Raise ArrayError with the first number that is NaN or too large for float32."""
+def check_finite(array: Array, first_row: int = 0) -> None:
+    """Raise ArrayError with the first number that is NaN or too large for float32.
+
+    first_row is the number of the array's first row, where it is a block of more.
+    """
     if array.dtype.kind != "f":
         return
     bad_rows = 0
@@ -35,12 +38,12 @@ def check_finite(array: Array) -> None:
             first = first or (begin + row, column)
             bad_rows += int(is_bad.any(axis=1).sum())
     if first:
-        raise ArrayError(_not_finite(rows, first, bad_rows))
+        raise ArrayError(_not_finite(rows, first, bad_rows, first_row))
 
 
-def _not_finite(rows: Array, place: tuple[int, int], bad_rows: int) -> str:
-    row, column = place
+def _not_finite(rows: Array, place: tuple[int, int], bad_rows: int, first_row: int) -> str:
     value = float(rows[place])
+    row, column = first_row + place[0], place[1]
     what = "NaN" if np.isnan(value) else f"{value:g}, beyond what float32 holds"
     where = f"row {row:,}, column {column:,}" if rows.shape[1] > 1 else f"row {row:,}"
     return f"has {what} in {where} ({counted(bad_rows, 'such row')}): correct or remove it."

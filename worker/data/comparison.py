@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gradloom.worker.data.container import Array
+from gradloom.worker.data.blocks import Column, whole
 from gradloom.worker.data.dataset import TEST, Dataset
 from gradloom.worker.data.errors import ArrayError
 from gradloom.worker.data.sources import file_field
@@ -40,11 +40,11 @@ def _unlike(what: str, found: tuple[int, ...], expected: tuple[int, ...]) -> str
     return f"A test row's {what} have the shape {found}, a training row's {expected}."
 
 
-def _label_faults(labels: Array, classes: int | None, field: str, name: str) -> list[Fault]:
+def _label_faults(labels: Column, classes: int | None, field: str, name: str) -> list[Fault]:
     if classes is None:
         return []
     try:
-        check_known_labels(labels, classes)
+        check_known_labels(whole(labels), classes)
     except ArrayError as error:
         return [Fault(field, f"{quoted(name)} {error}")]
     return []

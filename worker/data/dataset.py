@@ -8,6 +8,7 @@ from itertools import chain, groupby
 import numpy as np
 
 from gradloom.worker.data.agreement import Part, join_faults, length_faults
+from gradloom.worker.data.blocks import Column
 from gradloom.worker.data.checks import check_finite, check_shape
 from gradloom.worker.data.container import Array, Container
 from gradloom.worker.data.errors import ArrayError, DataError, FileError
@@ -32,7 +33,7 @@ class Input:
 
     names: tuple[str, ...]
     widths: tuple[int, ...]
-    blocks: tuple[Array, ...]
+    blocks: tuple[Column, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,12 +50,12 @@ class Dataset:
     """
 
     inputs: tuple[Input, ...]
-    target: Array
+    target: Column
     sha256: str
-    targets: tuple[Array, ...] = ()
+    targets: tuple[Column, ...] = ()
 
     @property
-    def answers(self) -> tuple[Array, ...]:
+    def answers(self) -> tuple[Column, ...]:
         """The targets one by one."""
         return self.targets or (self.target,)
 
@@ -98,11 +99,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """Reads arrays from a container and collects what is wrong with them."""
+    """Reads arrays from a container and collects what is wrong with them.
+
+    check raises ArrayError for one that is not sound.
+    """
 
     container: Container
     place: Place
     faults: list[Fault]
+    check: Callable[[Array], None]
 
     def part(self, name: str, field: str, convert: Callable[[Array], Array]) -> list[Part]:
         """One sound and converted array, or none and one more fault."""
@@ -111,7 +116,9 @@ class Reading:
             self.faults.append(Fault(at, _missing(name, self.container)))
             return []
         try:
-            return [Part(at, name, convert(_read(self.container, name)))]
+            array = self.container.read(name)
+            self.check(array)
+            return [Part(at, name, convert(array))]
         except ArrayError as error:
             self.faults.append(Fault(at, f"{noun.capitalize()} {quoted(name)} {error}"))
         except FileError as error:
@@ -141,18 +148,40 @@ def open_dataset(
     """
     container, sha256 = open_source(source, roots, within)
     place = Place(spec, source, within)
+    return dataset_of(container, sha256, place, answers, joined=joined)
+
+
+def dataset_of(
+    container: Container,
+    sha256: str,
+    place: Place,
+    answers: Sequence[Answer],
+    *,
+    joined: bool,
+    first_row: int = 0,
+    is_sound: bool = False,
+) -> Dataset:
+    """The dataset of a container, or of a block of its rows from first_row on.
+
+    One that is known to be sound is not looked through. Raises DataError with every fault.
+    """
     read = [answer.name for answer in answers]
-    names = spec.inputs or tuple(name for name in container.names if name not in read)
-    reading = Reading(container, place, _naming_faults(names, read, container, place))
+    names = input_names(place.spec, container, read)
+    check = _pass if is_sound else partial(_check, first_row=first_row)
+    reading = Reading(container, place, _naming_faults(names, read, container, place), check)
     inputs = [
         part
         for position, name in enumerate(names)
-        for part in reading.part(name, input_field(spec, position), _as_it_is)
+        for part in reading.part(name, input_field(place.spec, position), _as_it_is)
     ]
     targets = [
         part
         for answer in answers
-        for part in reading.part(answer.name, answer.field, partial(target_rows, kind=answer.kind))
+        for part in reading.part(
+            answer.name,
+            answer.field,
+            partial(target_rows, kind=answer.kind, first_row=first_row),
+        )
     ]
     faults = reading.faults + length_faults(inputs + targets)
     if joined:
@@ -162,6 +191,11 @@ def open_dataset(
     groups = [inputs] if joined else [[part] for part in inputs]
     arrays = tuple(part.array for part in targets)
     return Dataset(tuple(map(_input, groups)), _side_by_side(arrays), sha256, arrays)
+
+
+def input_names(spec: DataSpec, container: Container, targets: Sequence[str]) -> tuple[str, ...]:
+    """The arrays that go into the model: those of the spec, or all but the targets."""
+    return spec.inputs or tuple(name for name in container.names if name not in targets)
 
 
 def _side_by_side(targets: Sequence[Array]) -> Array:
@@ -183,12 +217,13 @@ def _as_it_is(array: Array) -> Array:
     return array
 
 
-def _read(container: Container, name: str) -> Array:
-    """A sound array; raises ArrayError, FileError."""
-    array = container.read(name)
+def _pass(_array: Array) -> None:
+    """Of an array that is known to be sound."""
+
+
+def _check(array: Array, first_row: int) -> None:
     check_shape(array)
-    check_finite(array)
-    return array
+    check_finite(array, first_row)
 
 
 def _missing(name: str, container: Container) -> str:

@@ -7,6 +7,7 @@ lies, and only that descriptor is read: a file swapped for a link meanwhile chan
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,10 +42,11 @@ def read_file(roots: Roots, path: str) -> bytes:
         return file.read(min(os.fstat(file.fileno()).st_size, LIMIT_BYTES))
 
 
-def locate(roots: Roots, path: str) -> BinaryIO:
+def locate(roots: Roots, path: str, limit: int = LIMIT_BYTES) -> BinaryIO:
     """Open the first regular file of this path below a root, in the order of the roots.
 
-    An absolute path must lie below a root itself. Raises FileError.
+    An absolute path must lie below a root itself. Raises FileError, also where the file has more
+    bytes than the limit.
     """
     if "\0" in path:
         raise FileError(LEAVES)
@@ -52,9 +54,18 @@ def locate(roots: Roots, path: str) -> BinaryIO:
     if not candidates:
         raise FileError(LEAVES)
     for root, place in candidates:
-        if file := _open(root, place, path):
+        if file := _open(root, place, path, limit):
             return file
     raise FileError(_missing(candidates, path))
+
+
+def size_of(roots: Roots, path: str) -> int:
+    """The bytes of a file however large, 0 where it cannot be opened."""
+    try:
+        with locate(roots, path, sys.maxsize) as file:
+            return os.fstat(file.fileno()).st_size
+    except FileError:
+        return 0
 
 
 def _below(root: Path, path: str) -> Path | None:
@@ -65,11 +76,11 @@ def _below(root: Path, path: str) -> Path | None:
     return place if any(place.is_relative_to(home) for home in homes) else None
 
 
-def _open(root: Path, place: Path, path: str) -> BinaryIO | None:
+def _open(root: Path, place: Path, path: str, limit: int) -> BinaryIO | None:
     """The file at this place, or None where there is none."""
     try:
         with _handle(place) as handle:
-            _check(handle, root, path)
+            _check(handle, root, path, limit)
             return _reopen(handle)
     except OSError as error:
         if not _inside(root, os.path.realpath(place)):
@@ -88,7 +99,7 @@ def _handle(place: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _check(handle: int, root: Path, path: str) -> None:
+def _check(handle: int, root: Path, path: str, limit: int) -> None:
     status = os.fstat(handle)
     if not _inside(root, _descriptor(handle).readlink()):
         raise FileError(LEAVES)
@@ -96,8 +107,8 @@ def _check(handle: int, root: Path, path: str) -> None:
         raise FileError(f"{quoted(path)} is a directory: name a file in it.")
     if not stat.S_ISREG(status.st_mode) or status.st_dev in _kernel_devices():
         raise FileError(NOT_REGULAR)
-    if status.st_size > LIMIT_BYTES:
-        raise FileError(f"The file has {size(status.st_size)}, the limit is {size(LIMIT_BYTES)}.")
+    if status.st_size > limit:
+        raise FileError(f"The file has {size(status.st_size)}, the limit is {size(limit)}.")
 
 
 def _reopen(handle: int) -> BinaryIO:

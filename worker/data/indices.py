@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradloom.worker.data.blocks import pieces
 from gradloom.worker.data.container import Array
 from gradloom.worker.data.dataset import Input
 
@@ -27,9 +28,15 @@ class Indices:
     odd: Found | None
 
 
-def find_indices(source: Input, noun: str) -> Indices:
-    """What an input holds; noun is what a row is called."""
-    return joined([_of_block(block, noun) for block in source.blocks])
+def find_indices(source: Input, noun: str, first_row: int = 0) -> Indices:
+    """What an input holds; noun is what a row is called, first_row the number of the first."""
+    return joined(
+        [
+            _of_block(piece, noun, first_row + begin)
+            for block in source.blocks
+            for begin, piece in pieces(block)
+        ]
+    )
 
 
 def joined(parts: Sequence[Indices]) -> Indices:
@@ -38,10 +45,10 @@ def joined(parts: Sequence[Indices]) -> Indices:
     return Indices(largest, next((part.odd for part in parts if part.odd), None))
 
 
-def _of_block(array: Array, noun: str) -> Indices:
+def _of_block(array: Array, noun: str, first_row: int) -> Indices:
     rows = array.reshape(len(array), -1)
     parts = [
-        _of_rows(rows[first : first + BLOCK_ROWS], first, noun)
+        _of_rows(rows[first : first + BLOCK_ROWS], first_row + first, noun)
         for first in range(0, len(rows), BLOCK_ROWS)
     ]
     return joined(parts)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gradloom.worker.data.blocks import Column, taken
 from gradloom.worker.data.container import Array
 from gradloom.worker.data.dataset import Input
 from gradloom.worker.data.spec import Normalize
@@ -54,24 +55,24 @@ def apply(x: Array, offset: Floats, scale: Floats, scratch: Floats, out: Array) 
 Fitted = tuple[Floats, Floats, NDArray[np.bool_]]
 
 
-def _fit_none(array: Array, _rows: Rows) -> Fitted:
+def _fit_none(array: Column, _rows: Rows) -> Fitted:
     shape = array.shape[1:]
     return np.zeros(shape), np.ones(shape), np.zeros(shape, np.bool_)
 
 
-def _fit_standard(array: Array, rows: Rows) -> Fitted:
+def _fit_standard(array: Column, rows: Rows) -> Fitted:
     lowest, highest = _extremes(array, rows)
     mean = _sum(array, rows, lambda block: block) / len(rows)
     squares = _sum(array, rows, lambda block: np.square(block - mean))
     return _scaled(mean, np.sqrt(squares / len(rows)), lowest == highest)
 
 
-def _fit_unit(array: Array, rows: Rows) -> Fitted:
+def _fit_unit(array: Column, rows: Rows) -> Fitted:
     lowest, highest = _extremes(array, rows)
     return _scaled(lowest, highest - lowest, lowest == highest)
 
 
-FITS: dict[Normalize, Callable[[Array, Rows], Fitted]] = {
+FITS: dict[Normalize, Callable[[Column, Rows], Fitted]] = {
     Normalize.NONE: _fit_none,
     Normalize.STANDARD: _fit_standard,
     Normalize.UNIT: _fit_unit,
@@ -83,7 +84,7 @@ def _scaled(offset: Floats, scale: Floats, constant: NDArray[np.bool_]) -> Fitte
     return offset, np.where(constant | (scale == 0), 1.0, scale), constant
 
 
-def _extremes(array: Array, rows: Rows) -> tuple[Floats, Floats]:
+def _extremes(array: Column, rows: Rows) -> tuple[Floats, Floats]:
     lowest, highest = _first(array, rows), _first(array, rows)
     for block in _blocks(array, rows):
         np.minimum(lowest, block.min(axis=0), out=lowest)
@@ -91,18 +92,18 @@ def _extremes(array: Array, rows: Rows) -> tuple[Floats, Floats]:
     return lowest, highest
 
 
-def _first(array: Array, rows: Rows) -> Floats:
-    return np.array(array[rows[0]], np.float64)
+def _first(array: Column, rows: Rows) -> Floats:
+    return np.array(taken(array, rows[:1])[0], np.float64)
 
 
-def _sum(array: Array, rows: Rows, term: Callable[[Floats], Floats]) -> Floats:
+def _sum(array: Column, rows: Rows, term: Callable[[Floats], Floats]) -> Floats:
     total = np.zeros(array.shape[1:])
     for block in _blocks(array, rows):
         total += term(block).sum(axis=0)
     return total
 
 
-def _blocks(array: Array, rows: Rows) -> Iterator[Floats]:
+def _blocks(array: Column, rows: Rows) -> Iterator[Floats]:
     """The rows in order, as float64, so many at a time."""
     for begin in range(0, len(rows), BLOCK_ROWS):
-        yield array[rows[begin : begin + BLOCK_ROWS]].astype(np.float64)
+        yield taken(array, rows[begin : begin + BLOCK_ROWS]).astype(np.float64)

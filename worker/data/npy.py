@@ -51,7 +51,7 @@ def parse_npy(data: bytes) -> Array:
     Raises FileError where the file is broken, ArrayError where it holds no numbers.
     """
     header = read_header(data)
-    dtype = _dtype(header.dtype)
+    dtype = dtype_of(header.dtype)
     count = math.prod(header.shape)
     _check_size(header, count, dtype.itemsize, len(data))
     flat = np.frombuffer(data, dtype, count, header.numbers_at) if count else np.empty(0, dtype)
@@ -104,7 +104,8 @@ def _shape(shape: object) -> tuple[int, ...]:
     return shape
 
 
-def _dtype(name: str) -> np.dtype[np.generic]:
+def dtype_of(name: str) -> np.dtype[np.generic]:
+    """The type of a file's numbers, in the file's byte order; raises ArrayError."""
     if NUMBERS.fullmatch(name):
         # A file's boolean may be any byte; NumPy's own may not.
         return np.dtype(name.replace("b1", "u1"))

@@ -39,7 +39,7 @@ class Archive:
     def __init__(self, data: bytes) -> None:
         """Check the directory; raises FileError."""
         self._file = _open(data)
-        self._members = {info.filename.removesuffix(SUFFIX): info for info in _infos(self._file)}
+        self._members = members(self._file)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,8 +77,11 @@ def _open(data: bytes) -> zipfile.ZipFile:
         raise FileError("The archive is cut or damaged: download it or save it anew.") from None
 
 
-def _infos(file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The members, every one of them fit to be unpacked."""
+def members(file: zipfile.ZipFile, *, is_bounded: bool = True) -> dict[str, zipfile.ZipInfo]:
+    """The members by their arrays' names, every one of them fit to be read.
+
+    They are not too large to be unpacked, unless there is no bound. Raises FileError.
+    """
     infos = file.infolist()
     if len(infos) > MOST_MEMBERS:
         raise FileError(f"The archive holds {len(infos):,} arrays, the limit is {MOST_MEMBERS}.")
@@ -87,8 +90,9 @@ def _infos(file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         raise FileError(f"The archive holds {quoted(twice[0].removesuffix(SUFFIX))} twice.")
     for info in infos:
         _check_member(info)
-    _check_sizes(infos)
-    return infos
+    if is_bounded:
+        _check_sizes(infos)
+    return {info.filename.removesuffix(SUFFIX): info for info in infos}
 
 
 def _check_member(info: zipfile.ZipInfo) -> None:

@@ -31,7 +31,11 @@ def constant_warnings(spec: DataSpec, data: Dataset, scalings: Sequence[Scaling]
 
 def absence_warnings(labels: Array, classes: int | None, field: str = "data.target") -> list[Fault]:
     """At most one, for classes without a training row."""
-    count, first = absent_classes(labels, classes) if classes else (0, 0)
+    return missing_class(*absent_classes(labels, classes), field) if classes else []
+
+
+def missing_class(count: int, first: int, field: str) -> list[Fault]:
+    """The same for so many classes, and the first of them."""
     if not count:
         return []
     more = f" ({count:,} such classes)" if count > 1 else ""

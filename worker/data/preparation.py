@@ -4,79 +4,41 @@ The service calls it to validate a job and a worker to train it, so both see the
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from gradloom.worker.data.comparison import comparison_faults
-from gradloom.worker.data.container import Array
-from gradloom.worker.data.dataset import TEST, TRAINING, Dataset, open_dataset
+from gradloom.worker.data.blocks import Column, taken, whole
+from gradloom.worker.data.dataset import TRAINING, Dataset
 from gradloom.worker.data.errors import ArrayError, DataError
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.indices import Indices, find_indices, joined
 from gradloom.worker.data.normalize import Scaling, fit
 from gradloom.worker.data.oddities import absence_warnings, constant_warnings
+from gradloom.worker.data.opening import read_dataset, read_test
+from gradloom.worker.data.prepared import (
+    Answered,
+    Asked,
+    Classes,
+    Datasets,
+    Prepared,
+    Request,
+    Summary,
+)
 from gradloom.worker.data.reader import Reader
-from gradloom.worker.data.spec import DataSource, DataSpec, Normalize
+from gradloom.worker.data.spec import DataSpec, Normalize
 from gradloom.worker.data.split import Rows, split, split_faults
+from gradloom.worker.data.streams import NOTHING_GIVEN, Given, prepare_stream
+from gradloom.worker.data.survey import survey_of
 from gradloom.worker.data.target import Answer, TargetKind, class_count
+from gradloom.worker.data.windows import Whole
 from gradloom.worker.data.wording import quoted
 from gradloom.worker.engine.spec import Fault
-
-# How many classes each target has; None for one that is no labels.
-Classes = tuple[int | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One of several targets: the shape of a row, and the classes of labels."""
-
-    shape: tuple[int, ...]
-    classes: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What there is to learn from; classes only of labels, test_sha256 only of test rows.
-
-    Shapes are those of one row: one of all inputs joined, or one for each of their names. indices
-    say whether unscaled inputs can number tokens, one for each shape. Warnings
-    are faults one can train with. targets are there where there are several, whose numbers stand in
-    a line; classes are then None.
-    """
-
-    input_names: tuple[str, ...]
-    input_shapes: tuple[tuple[int, ...], ...]
-    target_shape: tuple[int, ...]
-    classes: int | None
-    rows: int
-    training_rows: int
-    validation_rows: int
-    test_rows: int
-    sha256: str
-    test_sha256: str | None
-    warnings: tuple[Fault, ...]
-    indices: tuple[Indices, ...] | None = None
-    targets: tuple[Answered, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """Readers of the training, validation and test rows, and what they are made from.
-
-    There is a scaling for each input.
-    """
-
-    training: Reader
-    validation: Reader
-    test: Reader | None
-    scalings: tuple[Scaling, ...]
-    summary: Summary
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """Sound datasets, the classes of each target's labels, and how the first one is split."""
+    """Sound datasets, and how the first one is split."""
 
     data: Dataset
     test: Dataset | None
@@ -85,71 +47,76 @@ class Opened:
     validation: Rows
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked of the data, and where it may lie; inputs are joined, or each is its own."""
-
-    spec: DataSpec
-    roots: Roots
-    answers: tuple[Answer, ...]
-    joined: bool
-
-
-# What is asked of the spec's target; or several targets, in place of it.
-Asked = TargetKind | tuple[Answer, ...]
-
-
 def inspect(
     spec: DataSpec, roots: Roots, *, seed: int, kind: Asked, joined: bool = True
 ) -> Summary:
     """What a job would learn from; raises DataError with every fault."""
-    return prepare(spec, roots, seed=seed, kind=kind, joined=joined).summary
+    request = request_of(spec, roots, kind, joined=joined)
+    if spec.stream is not None:
+        return survey_of(request, seed).summary
+    return _prepared(request, _open(read_datasets(request), spec, seed), seed).summary
 
 
 def prepare(
-    spec: DataSpec, roots: Roots, *, seed: int, kind: Asked, joined: bool = True
+    spec: DataSpec,
+    roots: Roots,
+    *,
+    seed: int,
+    kind: Asked,
+    joined: bool = True,
+    given: Given = NOTHING_GIVEN,
 ) -> Prepared:
     """Open, check, split and scale the data of a job; raises DataError with every fault.
 
     A pure function of its arguments and the files' bytes. Inputs are joined into one, or each is
     an input of its own.
     """
+    return prepare_request(request_of(spec, roots, kind, joined=joined), seed, given)
+
+
+def prepare_request(request: Request, seed: int, given: Given = NOTHING_GIVEN) -> Prepared:
+    """The same for a request; what is given is not read here."""
+    if request.spec.stream is not None:
+        return prepare_stream(request, seed, given)
+    datasets = given.datasets or read_datasets(request)
+    return _prepared(request, _open(datasets, request.spec, seed), seed)
+
+
+def request_of(spec: DataSpec, roots: Roots, kind: Asked, *, joined: bool) -> Request:
+    """What is asked of the data, with the spec's target or the targets in place of it."""
     answers = (Answer(spec.target, kind),) if isinstance(kind, TargetKind) else kind
-    opened = _open(Request(spec, roots, answers, joined), seed)
-    scalings = tuple(fit(each, opened.training, spec.normalize) for each in opened.data.inputs)
+    return Request(spec, roots, answers, joined)
+
+
+def _prepared(request: Request, opened: Opened, seed: int) -> Prepared:
+    normalize = request.spec.normalize
+    scalings = tuple(fit(each, opened.training, normalize) for each in opened.data.inputs)
+    order = Whole(len(opened.training), seed)
     return Prepared(
-        training=Reader(opened.data, opened.training, scalings),
+        training=Reader(opened.data, opened.training, scalings, order),
         validation=Reader(opened.data, opened.validation, scalings),
         test=_test_reader(opened.test, scalings),
         scalings=scalings,
-        summary=_summary(spec, answers, opened, scalings),
+        summary=_summary(request, opened, scalings),
     )
 
 
-def _open(request: Request, seed: int) -> Opened:
+def read_datasets(request: Request) -> Datasets:
+    """All rows of a job, checked; raises DataError with every fault."""
     spec = request.spec
     faults: list[Fault] = []
-    data = _dataset(request, spec.source, TRAINING, faults)
+    data = read_dataset(request, spec.source, TRAINING, faults)
     classes = _classes(request, data, faults)
     faults += split_faults(data.rows if data else None, spec.validation_fraction)
-    test = _test(request, data, classes, faults)
+    test = read_test(request, data, classes, faults)
     if faults or data is None:
         raise DataError(tuple(faults))
-    training, validation = split(data.rows, spec.validation_fraction, seed)
-    return Opened(data, test, classes, training, validation)
+    return Datasets(data, test, classes)
 
 
-def _dataset(
-    request: Request, source: DataSource, within: str, faults: list[Fault]
-) -> Dataset | None:
-    """The dataset, or None and more faults."""
-    try:
-        return open_dataset(
-            request.spec, source, request.roots, request.answers, within, joined=request.joined
-        )
-    except DataError as error:
-        faults += error.faults
-        return None
+def _open(datasets: Datasets, spec: DataSpec, seed: int) -> Opened:
+    training, validation = split(datasets.data.rows, spec.validation_fraction, seed)
+    return Opened(datasets.data, datasets.test, datasets.classes, training, validation)
 
 
 def _classes(request: Request, data: Dataset | None, faults: list[Fault]) -> Classes:
@@ -160,41 +127,23 @@ def _classes(request: Request, data: Dataset | None, faults: list[Fault]) -> Cla
     return tuple(_class_count(answer, labels, faults) for answer, labels in pairs)
 
 
-def _class_count(answer: Answer, labels: Array, faults: list[Fault]) -> int | None:
+def _class_count(answer: Answer, labels: Column, faults: list[Fault]) -> int | None:
     """None for targets that are no labels, or with one more fault."""
     if answer.kind is not TargetKind.LABELS:
         return None
     try:
-        return class_count(labels)
+        return class_count(whole(labels))
     except ArrayError as error:
         faults.append(Fault(answer.field, f"{quoted(answer.name)} {error}"))
         return None
-
-
-def _test(
-    request: Request, data: Dataset | None, classes: Classes, faults: list[Fault]
-) -> Dataset | None:
-    """The test rows: the same arrays as the training rows, from another source."""
-    spec = request.spec
-    if spec.test is None:
-        return None
-    same = replace(request, spec=replace(spec, inputs=data.names)) if data else request
-    test = _dataset(same, spec.test, TEST, faults)
-    if data and test:
-        faults += comparison_faults(data, test, request.answers, classes, spec)
-    return test
 
 
 def _test_reader(test: Dataset | None, scalings: tuple[Scaling, ...]) -> Reader | None:
     return Reader(test, np.arange(test.rows), scalings) if test else None
 
 
-def _summary(
-    spec: DataSpec,
-    answers: tuple[Answer, ...],
-    opened: Opened,
-    scalings: tuple[Scaling, ...],
-) -> Summary:
+def _summary(request: Request, opened: Opened, scalings: tuple[Scaling, ...]) -> Summary:
+    spec, answers = request.spec, request.answers
     data, test = opened.data, opened.test
     several = len(answers) > 1
     return Summary(
@@ -217,13 +166,13 @@ def _summary(
     )
 
 
-def _answered(target: Array, classes: int | None) -> Answered:
+def _answered(target: Column, classes: int | None) -> Answered:
     return Answered(target.shape[1:], classes)
 
 
 def _absences(answers: tuple[Answer, ...], opened: Opened) -> Iterator[Fault]:
     for answer, target, classes in zip(answers, opened.data.answers, opened.classes, strict=True):
-        yield from absence_warnings(target[opened.training], classes, answer.field)
+        yield from absence_warnings(taken(target, opened.training), classes, answer.field)
 
 
 def _indices(spec: DataSpec, opened: Opened) -> tuple[Indices, ...] | None:

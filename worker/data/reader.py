@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradloom.worker.data.blocks import Column, take, taken
 from gradloom.worker.data.container import Array
 from gradloom.worker.data.dataset import Dataset, Input
 from gradloom.worker.data.normalize import Floats, Scaling, apply
 from gradloom.worker.data.split import Rows
+from gradloom.worker.data.windows import Order, Selection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,7 +21,7 @@ class Stripe:
     """
 
     place: int
-    block: Array
+    block: Column
     begin: int
     end: int
     offset: Floats
@@ -30,8 +32,7 @@ class Stripe:
     def fill(self, rows: Rows, out: Array) -> None:
         """Write these rows of the block to its place in out."""
         count = len(rows)
-        # mode="clip" is the only one that writes to out without a copy; rows are within bounds.
-        np.take(self.block, rows, axis=0, out=self.gathered[:count], mode="clip")
+        take(self.block, rows, self.gathered[:count])
         target = out[..., self.begin : self.end]
         apply(self.gathered[:count], self.offset, self.scale, self.scaled[:count], target)
 
@@ -42,10 +43,20 @@ class Reader:
     It owns scratch for as many rows as it was ever asked for at once, so one thread uses it.
     """
 
-    def __init__(self, dataset: Dataset, rows: Rows, scalings: Sequence[Scaling]) -> None:
-        """Rows are numbers of the dataset's rows; there is a scaling for each input."""
+    def __init__(
+        self,
+        dataset: Dataset,
+        rows: Rows | Selection,
+        scalings: Sequence[Scaling],
+        order: Order | None = None,
+    ) -> None:
+        """Rows are numbers of the dataset's rows; there is a scaling for each input.
+
+        An order is given where the rows are visited epoch after epoch.
+        """
         self._dataset = dataset
         self._rows = rows
+        self._order = order
         self._scalings = scalings
         self._stripes: tuple[Stripe, ...] = ()
         self._room = 0
@@ -57,8 +68,18 @@ class Reader:
 
     @property
     def target(self) -> Array:
-        """The answers to all rows, a copy."""
-        return self._dataset.target[self._rows]
+        """The answers to all rows, a copy; of a stream, to those of its first block."""
+        column = self._dataset.target
+        rows = self.rows
+        if isinstance(self._rows, Selection):
+            rows = min(rows, self._rows.blocking.block_rows)
+        return taken(column, self._rows.take(np.arange(rows)))
+
+    def visited(self, epoch: int, first: int, last: int) -> Rows:
+        """The positions that an epoch visits as its first … last-1."""
+        if self._order is None:
+            return np.arange(first, last)
+        return self._order.visited(epoch, first, last)
 
     def numbers(self, positions: Rows) -> Rows:
         """Which rows of the dataset stand at these positions."""
@@ -73,7 +94,7 @@ class Reader:
         self._reserve(len(rows))
         for stripe in self._stripes:
             stripe.fill(rows, inputs[stripe.place])
-        np.copyto(target, self._dataset.target[rows], casting="same_kind")
+        np.copyto(target, taken(self._dataset.target, rows), casting="same_kind")
 
     def _reserve(self, room: int) -> None:
         if room > self._room:

@@ -24,6 +24,16 @@ class DataSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """Rows are read block by block while training; at most so many are shuffled together.
+
+    0 stands for as many as take 64 MB.
+    """
+
+    window_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DataSpec:
     """A source, which arrays of it are inputs and target, and how rows are split and scaled."""
 
@@ -34,8 +44,16 @@ class DataSpec:
     validation_fraction: float = 0.0
     normalize: Normalize = Normalize.NONE
     test: DataSource | None = None
+    stream: Stream | None = None
 
     @property
     def source(self) -> DataSource:
         """Where the training and validation rows stand."""
         return DataSource(self.path, self.files)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files, as the user wrote them."""
+        sources = (self.source, *((self.test,) if self.test else ()))
+        paths = (path for each in sources for path in (each.path, *(p for _, p in each.files)))
+        return tuple(filter(None, paths))

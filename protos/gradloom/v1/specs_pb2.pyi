@@ -395,6 +395,7 @@ class DataSpec(_message.Message):
     VALIDATION_FRACTION_FIELD_NUMBER: _builtins.int
     NORMALIZE_FIELD_NUMBER: _builtins.int
     TEST_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """A .npz or .csv file, as the service sees it. Give path or files."""
     target: _builtins.str
@@ -419,6 +420,13 @@ class DataSpec(_message.Message):
     def test(self) -> Global___DataSource:
         """Rows the model never sees in training, measured once with the final weights."""
 
+    @_builtins.property
+    def stream(self) -> Global___DataStream:
+        """Reads the rows block by block while it trains, for data larger than memory: .npz files as
+        numpy.savez writes them, or .npy files. Rows are then shuffled within a window, so that the
+        weights are others than those without it. All rows are held in memory where left out.
+        """
+
     def __init__(
         self,
         *,
@@ -429,14 +437,39 @@ class DataSpec(_message.Message):
         validation_fraction: _builtins.float = ...,
         normalize: Global___Normalize.ValueType = ...,
         test: Global___DataSource | None = ...,
+        stream: Global___DataStream | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["test", b"test"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream", "test", b"test"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "inputs", b"inputs", "normalize", b"normalize", "path", b"path", "target", b"target", "test", b"test", "validation_fraction", b"validation_fraction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "inputs", b"inputs", "normalize", b"normalize", "path", b"path", "stream", b"stream", "target", b"target", "test", b"test", "validation_fraction", b"validation_fraction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DataSpec: _TypeAlias = DataSpec  # noqa: Y015
+
+@_typing.final
+class DataStream(_message.Message):
+    """How rows are streamed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_ROWS_FIELD_NUMBER: _builtins.int
+    window_rows: _builtins.int
+    """Rows that are shuffled together, of blocks drawn at random; a worker holds twice as many. Those
+    that take 64 MB where left out.
+    """
+    def __init__(
+        self,
+        *,
+        window_rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["window_rows", b"window_rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DataStream: _TypeAlias = DataStream  # noqa: Y015
 
 @_typing.final
 class DataSource(_message.Message):

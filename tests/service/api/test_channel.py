@@ -1,6 +1,7 @@
 """What both ends of a connection agree on."""
 
 from gradloom.service.api.channel import CLIENT_OPTIONS, SERVER_OPTIONS
+from gradloom.service.watching import LONGEST_PAUSE
 
 
 def test_a_client_never_pings_more_often_than_the_server_allows() -> None:
@@ -10,3 +11,8 @@ def test_a_client_never_pings_more_often_than_the_server_allows() -> None:
 
 def test_f21_a_port_is_not_shared() -> None:
     assert dict(SERVER_OPTIONS)["grpc.so_reuseport"] == 0
+
+
+def test_f57_a_connection_is_tried_again_before_a_stream_gives_up_its_pause() -> None:
+    """Were it tried less often than streams are, their attempts would meet no service at all."""
+    assert dict(CLIENT_OPTIONS)["grpc.max_reconnect_backoff_ms"] < LONGEST_PAUSE * 1000 / 2

@@ -1,39 +1,45 @@
 """What every group of workers does, as processes here or as actors of Ray."""
 
 import os
-import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from gradloom.service.fleet.group import Answered, Fleet, Gone, WorkerGroup
+from gradloom.service.fleet.group import Fleet, WorkerGroup
 from gradloom.service.fleet.local_group import LocalFleet
+from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.fleet.ray_environment import prepare
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
-from gradloom.worker.messages import Compute, Content, Order, Snapshot, Task
-from tests.service.fleet.workers import is_running, next_event, ready
+from gradloom.worker.messages import Task
+from tests.service.fleet.workers import answered, asked, gone, is_running, ready
 from tests.worker.jobs import task_in
 
 pytestmark = pytest.mark.process
 
 
+def local_fleet(folder: Path) -> Fleet:
+    return LocalFleet(ProcessPool(1, folder, PROFILE_DEFAULT, most=2), cpus=2)
+
+
 def ray_fleet(folder: Path) -> Fleet:
     prepare(os.environ, folder / "token")
-    from gradloom.service.fleet.ray_group import RayFleet
+    from gradloom.service.fleet.ray_fleet import RayFleet
 
-    return RayFleet(None, cpus=2)
+    return RayFleet(None, cpus=2, warm=1, profile=PROFILE_DEFAULT)
 
 
-@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.fixture(
+    scope="module", params=[local_fleet, pytest.param(ray_fleet, marks=pytest.mark.ray)]
+)
 def fleet(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
     before = dict(os.environ)
-    is_local = request.param == "local"
-    fleet = LocalFleet() if is_local else ray_fleet(tmp_path_factory.mktemp("ray"))
+    open_fleet: Callable[[Path], Fleet] = request.param
+    fleet = open_fleet(tmp_path_factory.mktemp("fleet"))
     yield fleet
     fleet.close()
     os.environ.clear()
@@ -56,60 +62,72 @@ def test_a_worker_answers_orders_in_turn(group: WorkerGroup, task: Task) -> None
     ready(group, task)
     rounds = []
     for number in (1, 2):
-        group.order(0, Order(number, 0, Compute(0, 8)))
-        event = next_event(group)
-        assert isinstance(event, Answered)
-        rounds.append(event.answer.round)
+        group.order(0, asked(0, number))
+        rounds.append(answered(group).answer.round)
     assert rounds == [1, 2]
 
 
 def test_a_worker_begins_from_a_state(group: WorkerGroup, task: Task) -> None:
     ready(group, task)
-    group.order(0, Order(1, 0, Snapshot(Content.STATE)))
-    event = next_event(group)
-    assert isinstance(event, Answered)
-    ready(group, task, worker=1, state=bytes(event.answer.body))
+    group.order(0, asked(0, 1))
+    ready(group, task, worker=1, state=bytes(answered(group).answer.body))
 
 
-def test_a_killed_worker_is_noticed(group: WorkerGroup, task: Task) -> None:
-    pid = ready(group, task)
-    os.kill(pid, signal.SIGKILL)
-    group.order(0, Order(1, 0, Compute(0, 8)))
-    event = next_event(group)
-    assert isinstance(event, Gone)
+def test_a_killed_worker_is_noticed_though_nothing_is_asked_of_it(
+    group: WorkerGroup, task: Task
+) -> None:
+    os.kill(ready(group, task), signal.SIGKILL)
+    event = gone(group)
     assert (event.worker, event.reason) == (0, Reason.WORKER_LOST)
+    assert event.node
 
 
-def test_a_replacement_takes_the_room_of_the_dead(group: WorkerGroup, task: Task) -> None:
-    os.kill(ready(group, task, 0), signal.SIGKILL)
-    group.order(0, Order(1, 0, Compute(0, 8)))
-    assert isinstance(next_event(group), Gone)
-    group.stop(0)
-    ready(group, task, 1)
-    ready(group, task, 2)
+def test_a_group_grows_and_gives_room_back(group: WorkerGroup, task: Task) -> None:
+    first = ready(group, task, 0)
+    others = [ready(group, task, worker) for worker in (1, 2, 3)]
+    assert all(group.stop(worker) for worker in (1, 2, 3))
+    assert is_running(first)
+    assert not any(map(is_running, others))
+    ready(group, task, 4)
+
+
+def test_a_frozen_worker_is_gone_when_stop_returns(group: WorkerGroup, task: Task) -> None:
+    pid = ready(group, task)
+    os.kill(pid, signal.SIGSTOP)
+    assert group.stop(0)
+    assert not is_running(pid)
 
 
 def test_an_order_to_a_worker_that_was_stopped_goes_nowhere(group: WorkerGroup, task: Task) -> None:
     ready(group, task)
     group.stop(0)
-    group.order(0, Order(1, 0, Compute(0, 8)))
+    group.order(0, asked(0, 1))
     assert group.poll(0.0) == ()
 
 
-def test_closing_leaves_no_worker(group: WorkerGroup, task: Task) -> None:
-    pid = ready(group, task)
-    handle = os.pidfd_open(pid)
+def test_a_worker_that_did_well_serves_the_next_job(fleet: Fleet, tmp_path: Path) -> None:
+    pids = []
+    for name in ("one", "two"):
+        group = fleet.group(name, 1, tmp_path / name, PROFILE_DEFAULT)
+        pids.append(ready(group, task_in(tmp_path)))
+        group.order(0, asked(0, 1))
+        answered(group)
+        group.close()
+    assert pids[0] == pids[1]
+
+
+def test_a_worker_that_failed_serves_nobody(fleet: Fleet, tmp_path: Path) -> None:
+    group = fleet.group("broken", 1, tmp_path / "broken", PROFILE_DEFAULT)
+    pid = ready(group, task_in(tmp_path))
+    group.order(0, asked(0, 1, work="no work at all"))  # type: ignore[arg-type]
+    assert gone(group).reason is Reason.WORKER_ERROR
     group.close()
-    select.select([handle], [], [], 10)
-    os.close(handle)
     assert not is_running(pid)
 
 
-def test_a_worker_that_cannot_load_its_data_says_why(
-    group: WorkerGroup, task: Task, tmp_path: Path
-) -> None:
+def test_what_a_failed_worker_wrote_is_told(group: WorkerGroup, task: Task, tmp_path: Path) -> None:
     (tmp_path / "rows.npz").unlink()
     group.start(0, task, None)
-    event = next_event(group)
-    assert isinstance(event, Gone)
+    event = gone(group)
     assert event.reason is Reason.DATA_UNREADABLE
+    assert any("rows.npz" in line for line in event.log)

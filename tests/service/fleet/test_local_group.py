@@ -2,35 +2,73 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gradloom.service.fleet.group import Gone
+from gradloom.service.fleet.group import WorkerGroup
 from gradloom.service.fleet.local_group import LocalFleet
+from gradloom.service.fleet.process_pool import ProcessPool
+from gradloom.service.jobs.states import Reason
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
-from gradloom.worker.messages import Compute, Order
-from tests.service.fleet.workers import next_event, ready
+from tests.service.fleet.workers import asked, gone, next_event, ready
 from tests.worker.jobs import task_in
 
 pytestmark = pytest.mark.process
 
 
-def test_a_death_is_told_with_its_signal_and_its_last_words(tmp_path: Path) -> None:
-    group = LocalFleet().group("job", 1, tmp_path, PROFILE_DEFAULT)
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[LocalFleet]:
+    fleet = LocalFleet(ProcessPool(0, tmp_path / "pool", PROFILE_DEFAULT))
+    yield fleet
+    fleet.close()
+
+
+@pytest.fixture
+def group(fleet: LocalFleet, tmp_path: Path) -> Iterator[WorkerGroup]:
+    group = fleet.group("job", 1, tmp_path / "logs", PROFILE_DEFAULT)
+    yield group
+    group.close()
+
+
+def test_a_death_is_told_with_its_signal(group: WorkerGroup, tmp_path: Path) -> None:
     os.kill(ready(group, task_in(tmp_path)), signal.SIGKILL)
-    event = next_event(group)
-    assert isinstance(event, Gone)
-    assert "killed by signal 9 (SIGKILL)" in event.message
+    assert "died by signal 9 (SIGKILL)" in gone(group).message
 
 
-def test_an_order_to_a_dead_worker_is_not_an_error_of_ours(tmp_path: Path) -> None:
-    group = LocalFleet().group("job", 1, tmp_path, PROFILE_DEFAULT)
+def test_an_order_to_a_dead_worker_is_not_an_error_of_ours(
+    group: WorkerGroup, tmp_path: Path
+) -> None:
     pid = ready(group, task_in(tmp_path))
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    group.order(0, Order(1, 0, Compute(0, 8)))
-    assert isinstance(next_event(group), Gone)
+    group.order(0, asked(0, 1))
+    assert gone(group).reason is Reason.WORKER_LOST
+
+
+def test_orders_to_a_frozen_worker_keep_nobody_waiting(group: WorkerGroup, tmp_path: Path) -> None:
+    task = task_in(tmp_path)
+    pid = ready(group, task)
+    os.kill(pid, signal.SIGSTOP)
+    for number in range(1, 5):
+        group.start(number, task, None)
+        group.order(0, asked(0, number, work=b"more than a socket takes" * 50_000))  # type: ignore[arg-type]
+    others = {event.worker for event in (next_event(group) for _ in range(4))}
+    assert others == {1, 2, 3, 4}
+    os.kill(pid, signal.SIGCONT)
+    assert gone(group).reason is Reason.WORKER_ERROR
+
+
+def test_a_worker_that_cannot_start_tells_its_last_words(tmp_path: Path) -> None:
+    fleet = LocalFleet(ProcessPool(0, tmp_path, PROFILE_DEFAULT, module="gradloom.no_such"))
+    group = fleet.group("job", 1, tmp_path / "logs", PROFILE_DEFAULT)
+    group.start(0, task_in(tmp_path), None)
+    event = gone(group)
+    fleet.close()
+    assert event.reason is Reason.WORKER_START_FAILED
+    assert "No module named gradloom.no_such" in event.message
+    assert "No module named gradloom.no_such" in event.log[-1]
 
 
 @pytest.mark.parametrize(
@@ -48,13 +86,14 @@ def test_an_order_to_a_dead_worker_is_not_an_error_of_ours(tmp_path: Path) -> No
     ids=["usual", "hostile"],
 )
 def test_the_callers_environment_does_not_reach_the_arithmetic(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+    group: WorkerGroup,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    group = LocalFleet().group("job", 1, tmp_path, PROFILE_DEFAULT)
     pid = ready(group, task_in(tmp_path))
     kept = Path(f"/proc/{pid}/environ").read_text().split("\0")
     assert {"OPENBLAS_CORETYPE=Haswell", "OPENBLAS_NUM_THREADS=1", "PYTHONHASHSEED=0"} <= set(kept)
-    group.close()
     assert "NPY_ENABLE_CPU_FEATURES=AVX2" not in kept

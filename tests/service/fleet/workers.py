@@ -1,15 +1,26 @@
 """Workers of a group under test, wherever they run."""
 
+import time
 from pathlib import Path
 
-from gradloom.service.fleet.group import Ready, WorkerEvent, WorkerGroup
-from gradloom.worker.messages import Task
+from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent, WorkerGroup
+from gradloom.worker.messages import Content, Formation, Order, Snapshot, Task, Work
+
+PATIENCE_SECONDS = 60.0
+NOBODY = Formation(1, (), b"", "", 1.0)
+STATE = Snapshot(Content.STATE)
+
+
+def asked(worker: int, number: int, work: Work = STATE) -> Order:
+    """An order for work that takes no other worker."""
+    return Order(worker, number, 0, NOBODY, work)
 
 
 def next_event(group: WorkerGroup) -> WorkerEvent:
     """The one thing that happens next."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (events := group.poll(1.0)):
-        pass
+        assert time.monotonic() < deadline, "nothing happened"
     (event,) = events
     return event
 
@@ -18,8 +29,22 @@ def ready(group: WorkerGroup, task: Task, worker: int = 0, state: bytes | None =
     """Starts a worker; its process id."""
     group.start(worker, task, state)
     event = next_event(group)
-    assert isinstance(event, Ready)
+    assert isinstance(event, Ready), event
     return int(str(event.answer.facts["pid"]))
+
+
+def answered(group: WorkerGroup) -> Answered:
+    """The answer that comes next."""
+    event = next_event(group)
+    assert isinstance(event, Answered), event
+    return event
+
+
+def gone(group: WorkerGroup) -> Gone:
+    """The death that is told next."""
+    event = next_event(group)
+    assert isinstance(event, Gone), event
+    return event
 
 
 def is_running(pid: int) -> bool:

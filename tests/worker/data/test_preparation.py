@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from gradloom.worker.data.errors import DataError
 from gradloom.worker.data.files import Roots
-from gradloom.worker.data.preparation import Prepared, inspect, prepare
+from gradloom.worker.data.preparation import inspect, prepare
+from gradloom.worker.data.prepared import Prepared
 from gradloom.worker.data.spec import DataSource, DataSpec, Normalize
 from gradloom.worker.data.target import TargetKind
 from gradloom.worker.engine.spec import Fault

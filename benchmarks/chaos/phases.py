@@ -1,0 +1,52 @@
+"""The backends that are fought over: how a service of each is started, and what it may leave."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.chaos.enclosure import mount
+from benchmarks.chaos.generator import ONE_NODE, Weights
+from benchmarks.chaos.ray_cluster import is_daemon, ray_cluster
+from benchmarks.chaos.site import Site
+
+_CPUS = 8
+_SPARES = 2
+# Room for the checkpoints of a few small jobs.
+_DISK_MEGABYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A service of one backend, not yet started, and how its remains are told from what may stay.
+
+    idle is how many workers may wait for the next job. left asks the backend itself; allowed says of a process's words that it is the backend's own.
+    """
+
+    site: Site
+    weights: Weights
+    idle: int = _CPUS
+    left: Callable[[], tuple[str, ...]] = lambda: ()
+    allowed: Callable[[str], bool] = lambda _: False
+
+
+@contextmanager
+def _local(folder: Path) -> Iterator[Phase]:
+    options = ["--backend", "local", "--cpus", str(_CPUS), "--spare-workers", str(_SPARES)]
+    yield Phase(_with_small_disk(Site(folder, options)), ONE_NODE)
+
+
+@contextmanager
+def _ray(folder: Path) -> Iterator[Phase]:
+    with ray_cluster(folder, _CPUS) as cluster:
+        options = ["--backend", "ray", "--ray-address", cluster.address]
+        site = _with_small_disk(Site(folder, options, variables=cluster.variables))
+        yield Phase(site, ONE_NODE, left=cluster.left, allowed=is_daemon)
+
+
+def _with_small_disk(site: Site) -> Site:
+    mount(site.jobs, _DISK_MEGABYTES)
+    return site
+
+
+BACKENDS = {"local": _local, "ray": _ray}

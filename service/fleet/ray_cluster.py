@@ -1,0 +1,179 @@
+"""The cluster as the service knows it: its nodes and CPUs now, or since when it cannot be asked."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private.state import available_resources_per_node
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from gradloom.worker.fence import StillAlive, fence
+from gradloom.worker.warden import PATIENCE_SECONDS, Warden, end_of
+
+# Ray's own types say nothing about an actor's methods, nor that a decorated class has options.
+_Handle = Any
+_WARDEN: Any = Warden
+
+# How long the head may leave a question open before it counts as unreachable.
+_SILENCE_SECONDS = 5.0
+# A warden's answer takes milliseconds, its own start a second or two.
+_END_SECONDS = 8.0
+_TAIL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that lives: its host's name, its address, CPUs, and those that nobody holds."""
+
+    id: str
+    host: str
+    address: str
+    cpus: float
+    free: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """A name that no other node has, by which people find it."""
+        return f"{self.host}-{self.address}-{self.id[:6]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker is: its node, its process, and the file that its errors go to."""
+
+    node: str
+    address: str
+    pid: int
+    log: str
+
+
+class Cluster:
+    """What was last heard of the nodes. look is for one thread, all else for any."""
+
+    def __init__(
+        self, where: str, now: Callable[[], datetime], monotonic: Callable[[], float]
+    ) -> None:
+        """where is what people call the cluster's head."""
+        self._where = where
+        self._now = now
+        self._monotonic = monotonic
+        self._own_node: str = ray.get_runtime_context().get_node_id()
+        self._nodes: Mapping[str, Node] = {}
+        self._wardens: dict[str, _Handle] = {}
+        self._lock = threading.Lock()
+        self.look()
+
+    def look(self) -> None:
+        """Asks the head for its nodes; may take as long as Ray tries to reach it."""
+        free = available_resources_per_node()
+        nodes = (_node(each, free) for each in ray.nodes() if each["Alive"])
+        self._nodes = {node.id: node for node in nodes}
+        self._heard, self._heard_time = self._monotonic(), self._now()
+        with self._lock:
+            self._wardens = {n: w for n, w in self._wardens.items() if n in self._nodes}
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Nodes that lived when the head last answered."""
+        return tuple(self._nodes.values())
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of all nodes together."""
+        return max(1, int(sum(node.cpus for node in self.nodes)))
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be started at present."""
+        if self._monotonic() - self._heard < _SILENCE_SECONDS:
+            return ""
+        return f"{self._where} unreachable since {self._heard_time:%H:%M:%S} UTC, retrying"
+
+    def room_for(self, cpus: float) -> int:
+        """How many workers that ask for so many CPUs each could be placed at once."""
+        if not cpus:
+            return self.cpus
+        return sum(int(node.free // cpus) for node in self.nodes)
+
+    @property
+    def capacity(self) -> str:
+        """The CPUs that nobody holds, as people read them."""
+        free = ", ".join(
+            f"{node.free:.0f} of {node.cpus:.0f} on {node.name}" for node in self.nodes
+        )
+        return f"needs 1 CPU, free: {free or 'no node'}"
+
+    def lives(self, node: str) -> bool:
+        """Whether a node lived when the head last answered."""
+        return node in self._nodes
+
+    def name_of(self, node: str) -> str:
+        """What people call a node."""
+        return self._nodes[node].name if node in self._nodes else node[:6]
+
+    def end(self, place: Place) -> bool:
+        """Kills a worker's process and waits for its end; whether it is known to have ended."""
+        if place.node == self._own_node:
+            return _ended_here(place.pid)
+        return not self.lives(place.node) or bool(
+            self._asked(place.node, _END_SECONDS, False, lambda w: w.end.remote(place.pid))
+        )
+
+    def tail(self, place: Place) -> str:
+        """The end of a worker's log; empty where it cannot be read in time."""
+        if place.node == self._own_node:
+            return end_of(Path(place.log))
+        if not self.lives(place.node):
+            return ""
+        return str(self._asked(place.node, _TAIL_SECONDS, "", lambda w: w.tail.remote(place.log)))
+
+    def expect(self, node: str) -> None:
+        """Has a warden started on a node where workers are, so that it is there when needed."""
+        if node != self._own_node:
+            self._warden(node)
+
+    def _asked(
+        self, node: str, seconds: float, otherwise: object, ask: Callable[[_Handle], _Handle]
+    ) -> object:
+        try:
+            return ray.get(ask(self._warden(node)), timeout=seconds)
+        except RayError:
+            with self._lock:
+                self._wardens.pop(node, None)
+            return otherwise
+
+    def _warden(self, node: str) -> _Handle:
+        with self._lock:
+            if node not in self._wardens:
+                there = NodeAffinitySchedulingStrategy(node, soft=False)
+                self._wardens[node] = _WARDEN.options(scheduling_strategy=there).remote()
+            return self._wardens[node]
+
+
+def _node(told: Mapping[str, Any], free: Mapping[str, Mapping[str, float]]) -> Node:
+    """A node in the words of Ray's own table."""
+    id_ = told["NodeID"]
+    return Node(
+        id_,
+        told["NodeManagerHostname"],
+        told["NodeManagerAddress"],
+        told["Resources"].get("CPU", 0.0),
+        free.get(id_, {}).get("CPU", 0.0),
+    )
+
+
+def _ended_here(pid: int) -> bool:
+    """Ends a worker on this node, if it is one: its number may mean another process by now."""
+    try:
+        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+            fence((pid,), patience=PATIENCE_SECONDS)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except (StillAlive, PermissionError):
+        return False
+    return True

@@ -1,0 +1,48 @@
+"""What surrounds a server in every worker, be it a process or an actor: messages as bytes."""
+
+import gc
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+from gradloom.worker.data.streams import Given
+from gradloom.worker.messages import Answer, AnswerKind, Task, encode
+from gradloom.worker.rest import Rest
+from gradloom.worker.server import Server, survey_in
+
+
+class Shell:
+    """Answers messages that the service pickled; serves one job after the other."""
+
+    def __init__(self, host: str, given: Callable[[Task], Given] = survey_in) -> None:
+        """See Server."""
+        self._server = Server(host, given)
+
+    def answer(self, message: bytes) -> bytes:
+        """The encoded answer to a message; see Server.answer."""
+        # The service's own bytes, over a connection that only it holds the other end of.
+        told = pickle.loads(message)  # noqa: S301
+        return self._rest(told) if isinstance(told, Rest) else self._server.answer(told)
+
+    def _rest(self, rest: Rest) -> bytes:
+        """Lets go of all that the job held, so that the next one finds a worker like new."""
+        self._server.leave()
+        gc.collect()
+        if rest.log:
+            write_to(rest.log)
+        return encode(Answer(AnswerKind.DONE, facts={"resident": resident_bytes()}))
+
+
+def resident_bytes() -> int:
+    """The memory that this process takes up."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def write_to(log: str) -> None:
+    """Has all output of this process go to another file."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    for output in (1, 2):
+        os.dup2(file, output)
+    os.close(file)
