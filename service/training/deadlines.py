@@ -18,8 +18,9 @@ CONFIRMATION = 1.0
 MARGIN = 1.5
 # Connections are made and the state is handed over before the first step.
 _ENTERING = 5.0
-# Measuring, handing over the state or the model, looking for what is not finite.
-OTHER_WORK = 600.0
+# Handing over the state or the model, looking for what is not finite, shard by shard.
+_OTHER_WORK = 120.0
+_LOOK_IN_STEPS = 20
 # After that a run is left to its newest checkpoint; the service has 30 seconds to stop.
 DRAIN = 25.0
 SHUTDOWN = 30.0
@@ -44,3 +45,15 @@ def round_limit(steps: int, step_seconds: float | None, patience: float) -> floa
 def agreement(longest_step: float | None, patience: float) -> float:
     """How long the others may take to notice what one has noticed: they may be in a step."""
     return MARGIN + (longest_step or 0.0) + patience
+
+
+def evaluation_limit(blocks: int, block_seconds: float | None) -> float:
+    """How long workers may take to measure so many blocks each."""
+    if block_seconds is None:
+        return _ENTERING + UNLEARNED_PATIENCE
+    return _ENTERING + _PATIENT_STEPS * blocks * block_seconds + _PATIENCE_BEYOND
+
+
+def other_limit(step_seconds: float | None) -> float:
+    """How long any other piece of work may take."""
+    return _OTHER_WORK + _LOOK_IN_STEPS * (step_seconds or 0.0)

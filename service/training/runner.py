@@ -40,6 +40,7 @@ from gradloom.service.training.events import (
     Form,
     KeepModel,
     KeepSnapshot,
+    KeepStatistics,
     Located,
     MarkRunning,
     Measured,
@@ -169,6 +170,7 @@ class Run:
         )
         self._rounds = Rounds(self._start_step)
         self._snapshot: bytes | None = self._start_state
+        self._parts: tuple[Answer, ...] = ()
         self._measurements: tuple[tuple[int, float], ...] = ()
         self._hosts: dict[int, tuple[str, int]] = {}
         self._watch = Watch()
@@ -269,6 +271,9 @@ class Run:
 
     def _said(self, worker: int, answer: Answer) -> tuple[Event, ...]:
         """What an answer tells the coordinator. Raises BadAnswer."""
+        if answer.round != self.coordinator.round:
+            self._journal.answer_came_late()
+            return ()
         match answer.kind:
             case AnswerKind.BROKEN:
                 self._rounds.add(answer)
@@ -343,6 +348,8 @@ class Run:
             case Commit(step):
                 for report in self._rounds.commit(step):
                     self._committed(report)
+            case KeepStatistics():
+                self._parts += self._rounds.answers
             case Measured(split, step):
                 self._measured(split, step)
             case KeepSnapshot(step, save):
@@ -408,7 +415,8 @@ class Run:
     def _measured(self, split: str, step: int) -> None:
         plan = plan_of(self._journal.job)
         rows = plan.validation_rows if split == "validation" else plan.test_rows
-        statistics = total(self._rounds.answers, len(block_bounds(rows)))
+        statistics = total(self._parts, len(block_bounds(rows)))
+        self._parts = ()
         values = summarize(self._journal.job.spec.loss, statistics)
         self._doctor.measured(split, step, values["loss"])
         if split == "validation":
