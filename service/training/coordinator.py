@@ -627,17 +627,25 @@ class Coordinator:
     def _send(self, worker: int, work: Work, formation: Formation) -> Send:
         enters = isinstance(work, Train) and not self._formation_is_entered
         fence = self._fence.get(self._crew[worker].node, ()) if enters else ()
-        load = enters and self._lacks_state(worker)
+        if isinstance(work, Train):
+            load = enters and self._cell_lacks_state(worker)
+        else:
+            load = self._lacks_state(worker)
         self._crew[worker].has_entered |= enters
         return Send(worker, self._number, self._step, formation, work, load, fence)
 
     def _lacks_state(self, worker: int) -> bool:
-        """Whether the worker leads a cell of which no member holds the state, nor begins with it.
+        """Whether the worker neither holds the state nor begins with it.
 
         What a worker was started with it has only until it has entered a formation.
         """
+        begins = self._step == self._course.start_step and not self._crew[worker].has_entered
+        return not begins and not self._crew[worker].holds
+
+    def _cell_lacks_state(self, worker: int) -> bool:
+        """Whether the worker leads a cell of which no member holds the state, nor begins with it."""
         assert self._formation is not None, "a round has a formation"
-        if self._step == self._course.start_step and not self._crew[worker].has_entered:
+        if not self._lacks_state(worker):
             return False
         cells = {member.worker: member.cell for member in self._formation.members}
         cell = cells[worker]

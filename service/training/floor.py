@@ -132,7 +132,9 @@ class Floor:
         fleet, cpus = self._around.fleet, self._around.fleet.cpus
         training = [r.demand for r in self._running.values()] + [_demand(job) for job in cut_off]
         waiting = [_demand(job) for job in queue]
-        decisions = decide(waiting, training, cpus, may_share=fleet.may_share)
+        decisions = decide(
+            waiting, training, cpus, may_share=fleet.may_share, trouble=fleet.trouble
+        )
         holds = [decision for decision in decisions if isinstance(decision, Hold)]
         self._around.metrics.queue(Counter(hold.reason for hold in holds))
         started = {decision.name for decision in decisions if isinstance(decision, Start)}

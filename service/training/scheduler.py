@@ -48,14 +48,22 @@ Decision = Start | Hold
 
 
 def decide(
-    queue: Sequence[Demand], training: Sequence[Demand], cpus: int, *, may_share: bool
+    queue: Sequence[Demand],
+    training: Sequence[Demand],
+    cpus: int,
+    *,
+    may_share: bool,
+    trouble: str = "",
 ) -> tuple[Decision, ...]:
     """Starts jobs in order as far as they fit beside those that train; nobody overtakes.
 
     Jobs that train are counted with their fewest workers, since they make room. may_share: a job
     that needs more workers than there are CPUs gets them all and its workers share them (this
     machine alone); else it waits for a larger cluster and the others pass it by.
+    trouble is why nothing can be started at all.
     """
+    if trouble:
+        return tuple(_in_trouble(job, place, trouble) for place, job in enumerate(queue, 1))
     held = {job.name: min(job.least, cpus) for job in training}
     in_order = True
     decisions: list[Decision] = []
@@ -82,6 +90,10 @@ def allot(training: Sequence[Demand], cpus: int) -> dict[str, int]:
             more = max(0, min(free, most - workers[name]))
             workers[name], free = workers[name] + more, free - more
     return workers
+
+
+def _in_trouble(job: Demand, position: int, trouble: str) -> Hold:
+    return Hold(job.name, position, (), Reason.RAY_UNREACHABLE, trouble)
 
 
 def _too_large(job: Demand, position: int, cpus: int) -> Hold:

@@ -76,3 +76,11 @@ def test_workers_that_are_more_than_the_cpus_share_them() -> None:
 
 def test_a_job_that_may_have_fewer_than_the_cpus_is_not_made_to_share_them() -> None:
     assert allot([Demand("a", 8, fewest=1)], 2) == {"a": 2}
+
+
+def test_nothing_starts_while_the_fleet_is_in_trouble() -> None:
+    held = decide([Demand("a", 1), Demand("b", 1)], [], 2, may_share=True, trouble="no head")
+    assert held == tuple(
+        Hold(name, position, (), Reason.RAY_UNREACHABLE, "no head")
+        for position, name in enumerate("ab", 1)
+    )
