@@ -280,8 +280,8 @@ class Run:
                 self._rounds.add(answer)
                 return (broken(worker, answer, self._around.monotonic()),)
             case AnswerKind.ERROR:
-                message = str(answer.facts.get("message"))[:MESSAGE_LENGTH]
-                return (NoRoom(worker, answer.round, message),)
+                message = str(answer.facts.get("message")).removeprefix("NoRoom: ")
+                return (NoRoom(worker, answer.round, message[:MESSAGE_LENGTH]),)
             case _ if "location" in answer.facts:
                 return (Located(worker, answer.round, location(answer)),)
             case _:
