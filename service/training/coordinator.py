@@ -578,8 +578,9 @@ class Coordinator:
         return not is_out_of_date(old.patience, patience)
 
     def _patience(self, workers: list[int]) -> float:
-        learned = None if self._crew.have_novice(workers) else self._pace.longest_step
-        return min(patience(learned) * 2.0**self._fruitless, MOST_PATIENCE)
+        longest = self._pace.longest_step
+        seconds = patience(longest, has_novice=self._crew.have_novice(workers))
+        return min(seconds * 2.0**self._fruitless, MOST_PATIENCE)
 
     def _steps(self) -> int:
         """How many steps the next round has."""

@@ -8,6 +8,8 @@ drain before the process is killed. Seconds everywhere.
 START = 60.0
 # Until a step is measured: kernels may have to be compiled for it.
 UNLEARNED_PATIENCE = 60.0
+# A worker's first step has to load what later ones find loaded.
+_FIRST_STEP = 15.0
 _PATIENT_STEPS = 3
 _PATIENCE_BEYOND = 2.0
 # How long members wait who were given too little time before.
@@ -26,11 +28,15 @@ DRAIN = 25.0
 SHUTDOWN = 30.0
 
 
-def patience(longest_step: float | None) -> float:
-    """How long members wait for one that says nothing, by the longest step of late."""
+def patience(longest_step: float | None, *, has_novice: bool = False) -> float:
+    """How long members wait for one that says nothing, by the longest step of late.
+
+    has_novice: one of them has not made a step yet.
+    """
     if longest_step is None:
         return UNLEARNED_PATIENCE
-    return min(_PATIENT_STEPS * longest_step + _PATIENCE_BEYOND, MOST_PATIENCE)
+    first = _FIRST_STEP if has_novice else 0.0
+    return min(_PATIENT_STEPS * longest_step + _PATIENCE_BEYOND + first, MOST_PATIENCE)
 
 
 def round_limit(steps: int, step_seconds: float | None, patience: float) -> float:
