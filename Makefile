@@ -84,6 +84,9 @@ constraints: ## resolve dependencies anew into the hashed constraints files
 bench-engine: $(BIN)/.installed ## measure training steps, beside PyTorch where there is one
 	$(BIN)/python -m benchmarks.engine
 
+bench-ddp: $(BIN)/.installed ## measure two workers beside two processes of PyTorch DDP
+	$(BIN)/python -m benchmarks.ddp
+
 bench-health: $(BIN)/.installed ## measure what looking at the layers costs
 	$(BIN)/python -m benchmarks.health
 
@@ -112,4 +115,5 @@ clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
 .PHONY: help install demo test test-parity lint types check protos protos-check constraints \
-  bench-engine bench-gradient bench-health bench-start test-bits chaos chaos-short serve clean
+  bench-ddp bench-engine bench-gradient bench-health bench-start test-bits chaos chaos-short \
+  serve clean
