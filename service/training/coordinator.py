@@ -618,7 +618,7 @@ class Coordinator:
         return not begins and not self._crew[worker].holds
 
     def _cell_lacks_state(self, worker: int) -> bool:
-        """Whether the worker leads a cell of which no member holds the state, nor begins with it."""
+        """Whether the worker leads a cell where nobody holds the state, nor begins with it."""
         assert self._formation is not None, "a round has a formation"
         if not self._lacks_state(worker):
             return False

@@ -336,9 +336,7 @@ STRIKES: dict[str, Callable[[Simulation, Fault], None]] = {
     "kill": Simulation._kill,
     "kill all": Simulation._kill_all,
     "freeze": Simulation._freeze,
-    "freeze in a store": lambda run, fault: run.cluster.stores_struck.append(
-        2.0 + fault.seconds / 2
-    ),
+    "freeze in a store": lambda run, fault: run.cluster.stores_struck.append(20.0 + fault.seconds),
     "slow": Simulation._slow,
     "cut one way": lambda run, fault: run._cut(fault, both=False),
     "cut both ways": lambda run, fault: run._cut(fault, both=True),
