@@ -130,6 +130,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "structlog": (
         "gradloom.service.api.interceptors",
         "gradloom.service.cli.logs",
+        "gradloom.service.fleet.opening",
         "gradloom.service.jobs.sql_store",
         "gradloom.service.server",
         "gradloom.service.training.floor",

@@ -121,6 +121,7 @@ class InProcessFleet:
     """Two CPUs that never were."""
 
     may_share = True
+    trouble = ""
     cpus = 2
 
     def __init__(self, fate: Fate = lambda worker, order: None) -> None:
