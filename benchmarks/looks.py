@@ -18,6 +18,7 @@ from gradloom.service.training.answers import step_reports
 from gradloom.service.training.diagnoses import Doctor
 from gradloom.worker.data.batches import default_shards
 from gradloom.worker.engine.spec import Dense, Dropout, Model, Relu, Target
+from gradloom.worker.messages import Answer as Told
 from gradloom.worker.messages import AnswerKind, Formation, Member, Order, Train, decode
 from gradloom.worker.messages import Task as Orders
 from gradloom.worker.server import Server
@@ -37,28 +38,32 @@ class Course:
     def __init__(self, task: Orders) -> None:
         self._server = Server()
         _sound(self._server.answer((task, None)))
+        alone = Member(0, 0, "", os.getpid(), 0, task.shards)
+        self._formation = Formation(1, (alone,), b"", "", patience=math.inf)
         self._doctor = Doctor()
         self._step = 0
-        alone = (Member(0, 0, "", os.getpid(), 0, task.shards),)
-        self._formation = Formation(1, alone, b"", "", patience=math.inf)
 
     def step(self) -> float:
         """Seconds from the order to what there is to tell."""
         order = Order(0, self._step + 1, self._step, self._formation, Train(1))
         began = time.perf_counter()
-        encoded = _sound(self._server.answer(order))
-        for report in step_reports(decode(encoded), after=self._step):
+        answer = _sound(self._server.answer(order))
+        for report in step_reports(answer, self._step):
             self._doctor.committed(report)
         seconds = time.perf_counter() - began
         self._step += 1
         return seconds
 
+    def end(self) -> None:
+        """Lets go of its memory."""
+        self._server.leave()
 
-def _sound(encoded: bytes) -> bytes:
+
+def _sound(encoded: bytes) -> Told:
     answer = decode(encoded)
     if answer.kind is AnswerKind.ERROR:
         raise RuntimeError(f"the worker answers: {answer.facts.get('message')}")
-    return encoded
+    return answer
 
 
 def looks(model: str, batch: int, rounds: int) -> Answer:
@@ -70,6 +75,7 @@ def looks(model: str, batch: int, rounds: int) -> Answer:
         for _ in range(_STEPS_UNTIMED):
             plain.step(), looked.step()
         pairs = [(plain.step(), looked.step()) for _ in range(rounds)]
+        plain.end(), looked.end()
     return {
         "step": median(one for one, _ in pairs),
         "looked": median(other for _, other in pairs),

@@ -8,6 +8,7 @@ from benchmarks.contestant import ROOT, Program
 from gradloom.worker.engine.profile import PROFILE_DEFAULT, environment
 
 OURS, NATIVE, EAGER, COMPILE = "ours", "native", "torch eager", "torch compile"
+DDP = "torch ddp"
 
 _TORCH = ROOT / ".venv-torch/bin/python"
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
@@ -42,3 +43,11 @@ def pytorch(interpreter: str | None, *, compiled: bool) -> tuple[Program, ...]:
         )
         for name, mode in modes.items()
     )
+
+
+def ddp(interpreter: str | None) -> Program | None:
+    """PyTorch DDP over loopback; None without an interpreter that has it."""
+    if interpreter is None:
+        return None
+    command = (interpreter, "-m", "benchmarks.torch_ddp")
+    return Program(DDP, command, {**os.environ, **_ONE_THREAD})

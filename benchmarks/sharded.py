@@ -1,26 +1,21 @@
 """What virtual shards cost: a replica's whole step on the same batch in more and more of them."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from benchmarks.models import Task
+from benchmarks.random_rows import DATA, write_rows
 from gradloom.worker.assembly import TARGET_KINDS, data_sha256
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import prepare
 from gradloom.worker.data.prepared import Prepared
-from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.spec import Adam, Learning, Optimizer, SoftmaxCrossEntropy
 from gradloom.worker.exchange.alone import Alone
 from gradloom.worker.lockstep import Lockstep
 from gradloom.worker.messages import Task as Orders
 from gradloom.worker.replica import Replica
 
-_DATA = DataSpec(target="labels", path="rows.npz", inputs=("rows",))
 _BATCHES = 4
 
 
@@ -39,7 +34,7 @@ def sharded_steps(task: Task, how: Sharded, counts: Sequence[int]) -> dict[int, 
 
     The first round, in which plans are made, is not counted.
     """
-    _write_rows(task, how.folder, how.batch * _BATCHES)
+    write_rows(task, how.folder, how.batch * _BATCHES)
     replicas = {count: _replica(task, how, count) for count in counts}
     measured = [
         {count: _step(steps, how.clock) for count, steps in replicas.items()}
@@ -55,35 +50,16 @@ def _step(steps: Lockstep, clock: Callable[[], float]) -> float:
     return clock() - began
 
 
-def _write_rows(task: Task, folder: Path, rows: int) -> None:
-    random = np.random.default_rng(0)
-    count = rows * math.prod(task.target.shape)
-    labels = random.permutation(np.arange(count) % task.target.classes)
-    np.savez(
-        folder / _DATA.path,
-        rows=_inputs(task, random, rows),
-        labels=labels.reshape(rows, *task.target.shape),
-    )
-
-
-def _inputs(task: Task, random: np.random.Generator, rows: int) -> npt.NDArray[np.generic]:
-    """Tokens where the model reads them, else numbers."""
-    tokens = task.graph().choices(0)
-    if tokens:
-        return random.integers(0, tokens, (rows, *task.input_shape))
-    return random.standard_normal((rows, *task.input_shape), np.float32)
-
-
 def task_on_rows(task: Task, folder: Path, batch: int, shards: int, steps: int) -> Orders:
     """What a worker needs to train a model on random rows, which are written into the folder."""
-    _write_rows(task, folder, batch * _BATCHES)
+    write_rows(task, folder, batch * _BATCHES)
     return _orders(task, folder, batch, shards, steps)
 
 
 def _orders(task: Task, folder: Path, batch: int, shards: int, steps: int) -> Orders:
     learning = Learning(task.model, SoftmaxCrossEntropy(), Optimizer(Adam(1e-3)), steps)
     sha256 = data_sha256(_prepared(folder, learning).summary)
-    return Orders(learning, _DATA, sha256, (str(folder),), batch, shards)
+    return Orders(learning, DATA, sha256, (str(folder),), batch, shards)
 
 
 def _replica(task: Task, how: Sharded, shards: int) -> Lockstep:
@@ -101,4 +77,4 @@ def alone(replica: Replica) -> Lockstep:
 
 def _prepared(folder: Path, learning: Learning) -> Prepared:
     kind = TARGET_KINDS[type(learning.loss)]
-    return prepare(_DATA, Roots((folder,)), seed=learning.seed, kind=kind)
+    return prepare(DATA, Roots((folder,)), seed=learning.seed, kind=kind)

@@ -14,7 +14,9 @@ from gradloom.service.client import Client
 from gradloom.service.config import ServerConfig
 from gradloom.service.errors import CannotServe
 from gradloom.service.fleet.local_group import LocalFleet
+from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.server import Embedded, Ready, serve
+from gradloom.worker.engine.profile import PROFILE_DEFAULT
 
 
 @pytest.fixture
@@ -67,11 +69,14 @@ class Lent(LocalFleet):
         self.is_closed = True
 
 
-def test_a_fleet_that_is_given_stays_its_owners_to_close(config: ServerConfig) -> None:
-    fleet = Lent(cpus=1)
+def test_a_fleet_that_is_given_stays_its_owners_to_close(
+    config: ServerConfig, tmp_path: Path
+) -> None:
+    fleet = Lent(ProcessPool(0, tmp_path / "warm", PROFILE_DEFAULT), cpus=1)
     with Embedded(config, fleet):
         pass
     assert not fleet.is_closed
+    fleet.close()
 
 
 def test_it_ends_without_a_thread_left(config: ServerConfig) -> None:
