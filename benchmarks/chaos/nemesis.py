@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ from benchmarks.chaos.processes import Process, all_processes, is_alive, process
 from benchmarks.chaos.site import Site
 from gradloom.service.client import Client
 from gradloom.service.errors import GradloomError
-from gradloom.service.jobs.job import Job
+from gradloom.service.jobs.job import Assignment, Job
 from gradloom.service.jobs.states import State
 
 # Workers of a service that was killed have to be gone after so long.
@@ -34,16 +35,35 @@ _BALLAST = "ballast"
 
 Candidate = TypeVar("Candidate")
 
+# Has something happen so many seconds later.
+After = Callable[[float, Callable[[], None]], None]
+# A fault of a backend's own; says what was done, or nothing where nothing could be.
+Strike = Callable[[Fault, After], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a backend adds: faults of its own, and the number its workers' processes have here."""
+
+    strikes: Mapping[Kind, Strike] = field(default_factory=dict)
+    process_id: Callable[[Assignment], int] = lambda assignment: assignment.pid
+
 
 class Nemesis:
     """Carries out faults on one site, and what has to follow them later."""
 
     def __init__(
-        self, site: Site, history: History, client: Client, has_progressed: Callable[[float], bool]
+        self,
+        site: Site,
+        history: History,
+        client: Client,
+        has_progressed: Callable[[float], bool],
+        means: Means,
     ) -> None:
         """has_progressed says whether all jobs went on after a time of the monotonic clock."""
         self._site = site
         self._has_progressed = has_progressed
+        self._means = means
         self._history = history
         self._client = client
         self._later: list[tuple[float, int, Callable[[], None]]] = []
@@ -59,7 +79,10 @@ class Nemesis:
     def strike(self, faults: Sequence[Fault]) -> None:
         """Does faults at once; those that need the service down come last, in one outage."""
         for fault in faults:
-            if fault.kind not in _DOWN:
+            if fault.kind in self._means.strikes:
+                strike = self._means.strikes[fault.kind]
+                self._do(fault, lambda _, fault, strike=strike: strike(fault, self._after))
+            elif fault.kind not in _DOWN:
                 self._do(fault, _LIVE[fault.kind])
         down = [fault for fault in faults if fault.kind in _DOWN]
         if down and self._may_go_down(down[0]):
@@ -98,7 +121,9 @@ class Nemesis:
 
     def _workers(self, jobs: Iterable[Job]) -> list[Process]:
         """Their workers that are alive."""
-        found = (process_of(each.pid) for job in jobs for each in job.assignments)
+        found = (
+            process_of(self._means.process_id(each)) for job in jobs for each in job.assignments
+        )
         return [each for each in found if each and each.is_worker]
 
     def _kill_worker(self, fault: Fault) -> str:

@@ -56,6 +56,11 @@ def send(process: Process, number: int) -> bool:
         os.close(handle)
 
 
+def children(pid: int) -> list[int]:
+    """Numbers of the processes that a process started and that live."""
+    return [each.pid for each in _all() if each.parent == pid and each.state != "Z"]
+
+
 def process_of(pid: int) -> Process | None:
     """The process of a number."""
     return _read(pid)
