@@ -80,8 +80,7 @@ class Nemesis:
         """Does faults at once; those that need the service down come last, in one outage."""
         for fault in faults:
             if fault.kind in self._means.strikes:
-                strike = self._means.strikes[fault.kind]
-                self._do(fault, lambda _, fault, strike=strike: strike(fault, self._after))
+                self._do(fault, _act_of(self._means.strikes[fault.kind]))
             elif fault.kind not in _DOWN:
                 self._do(fault, _LIVE[fault.kind])
         down = [fault for fault in faults if fault.kind in _DOWN]
@@ -109,7 +108,8 @@ class Nemesis:
             self.done[fault.kind] += 1
             self._history.note("fault", kind=fault.kind, to=what)
 
-    def _after(self, seconds: float, act: Callable[[], None]) -> None:
+    def after(self, seconds: float, act: Callable[[], None]) -> None:
+        """Has something happen later, when it is due."""
         heapq.heappush(self._later, (time.monotonic() + seconds, next(self._order), act))
 
     # --- workers
@@ -141,7 +141,7 @@ class Nemesis:
         if process is None or not send(process, signal.SIGSTOP):
             return ""
         seconds = 0.1 + _LONGEST_FREEZE * fault.size**2
-        self._after(seconds, lambda: self._wake(process))
+        self.after(seconds, lambda: self._wake(process))
         return f"{process} for {seconds:.1f} s"
 
     def _wake(self, process: Process) -> None:
@@ -165,7 +165,7 @@ class Nemesis:
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, free)
         seconds = 1.2 + 2.5 * fault.size
-        self._after(seconds, lambda: self._free_disk(ballast))
+        self.after(seconds, lambda: self._free_disk(ballast))
         return f"{free} bytes for {seconds:.1f} s"
 
     def _free_disk(self, ballast: Path) -> None:
@@ -192,7 +192,7 @@ class Nemesis:
         else:
             self._site.kill()
         self._history.note("service down")
-        self._after(ORPHAN_SECONDS, lambda: self._look_for_orphans(workers))
+        self.after(ORPHAN_SECONDS, lambda: self._look_for_orphans(workers))
         for fault in faults:
             self._do(fault, lambda _, fault: self._at_rest(fault, jobs))
         time.sleep(_LONGEST_OUTAGE * faults[0].size)
@@ -228,6 +228,10 @@ _LIVE: Mapping[Kind, Act] = {
     Kind.RESIZE: Nemesis._resize,
     Kind.FILL_DISK: Nemesis._fill_disk,
 }
+
+
+def _act_of(strike: Strike) -> Act:
+    return lambda nemesis, fault: strike(fault, nemesis.after)
 
 
 def chosen(candidates: Sequence[Candidate], pick: float) -> Candidate | None:

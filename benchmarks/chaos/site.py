@@ -56,7 +56,6 @@ class Site:
                 stderr=log,
             )
         begun = time.monotonic()
-        processes.kept.add(self._process.pid)
         assert self._process.stdout is not None
         deadline = begun + _READY_SECONDS
         os.set_blocking(self._process.stdout.fileno(), False)
@@ -116,7 +115,6 @@ class Site:
         assert self._process is not None and self._process.stdout is not None
         code = self._process.wait(seconds)
         self._process.stdout.close()
-        processes.kept.discard(self._process.pid)
         return code
 
     def client(self) -> Client:

@@ -2,8 +2,9 @@
 
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 from benchmarks.chaos.generator import Fault, Kind
 from benchmarks.chaos.nemesis import After, Strike, chosen
@@ -15,6 +16,8 @@ from benchmarks.hosts.tools import CannotUse
 from gradloom.service.jobs.job import Assignment
 
 _CPUS_EACH = 3
+_BOOTS = 20
+_AGAIN_SECONDS = 1.0
 _SEGMENTS = "ls /dev/shm | grep ^gradloom || true"
 
 
@@ -68,14 +71,20 @@ class ThreeHosts:
         return f"{host.name} without power for {seconds:.1f} s"
 
     def _boot(self, host: Host) -> None:
-        self.network.power_on(host)
-        # Ray takes seconds to start, and other faults do not wait for it.
-        threading.Thread(target=self._join, args=(host,), daemon=True).start()
+        """Takes seconds, for which other faults do not wait."""
+        threading.Thread(target=self._boot_and_join, args=(host,), daemon=True).start()
 
-    def _join(self, host: Host) -> None:
-        with suppress(CannotUse):
-            self.cluster.join(host)
-        self._in_trouble.discard(host.name)
+    def _boot_and_join(self, host: Host) -> None:
+        for _ in range(_BOOTS):
+            try:
+                self.network.power_on(host)
+                self.cluster.join(host)
+            except CannotUse:  # the kernel takes its time over what a host leaves behind
+                host.halt()
+                time.sleep(_AGAIN_SECONDS)
+            else:
+                self._in_trouble.discard(host.name)
+                return
 
     def _cut_network(self, fault: Fault, after: After) -> str:
         host = chosen(self._well(), fault.pick)
