@@ -93,6 +93,9 @@ bench-health: $(BIN)/.installed ## measure what looking at the layers costs
 bench-gradient: $(BIN)/.installed ## measure what a gradient costs against finite differences
 	$(BIN)/python -m benchmarks.gradient_cost
 
+bench-start: $(BIN)/.installed ## measure how long a job takes to its first step (TORCH_PYTHON=… for Ray Train)
+	TORCH_PYTHON=$(wildcard $(TORCH_PYTHON)) $(BIN)/python -m benchmarks.start
+
 test-bits: $(BIN)/.installed ## prove the same weights by 1 to 8 workers, here and on three hosts
 	$(BIN)/python -m benchmarks.bits
 
@@ -112,4 +115,5 @@ clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
 .PHONY: help install demo test test-parity lint types check protos protos-check constraints \
-  bench-ddp bench-engine bench-gradient bench-health test-bits chaos chaos-short serve clean
+  bench-ddp bench-engine bench-gradient bench-health bench-start test-bits chaos chaos-short \
+  serve clean

@@ -44,7 +44,7 @@ class ServerConfig:
     path is looked for below each of them. accept_no_auth allows listening beyond this machine
     although nobody has to sign in. cpus are those given to workers, all where left out. profile
     is the arithmetic that jobs are computed with. warm_workers are kept ready,
-    so that a job starts at once.
+    so that a job starts at once. segment_folder is where the workers of a node share memory.
     """
 
     data_dir: Path
@@ -57,6 +57,7 @@ class ServerConfig:
     cpus: int | None = None
     profile: str = PROFILE_DEFAULT
     warm_workers: int = 2
+    segment_folder: Path = Path("/dev/shm")
 
     @property
     def roots(self) -> tuple[Path, ...]:

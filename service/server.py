@@ -1,6 +1,7 @@
 """Puts a service together from its parts, runs it until it is told to stop, takes it apart."""
 
 import asyncio
+import hashlib
 import os
 import platform
 import secrets
@@ -125,7 +126,13 @@ def _surroundings(
         jobs_folder=config.data_dir / "jobs",
         roots=tuple(str(root) for root in config.roots),
         profile=config.profile,
+        segments=str(config.segment_folder / f"gradloom-{_store_id(config)}"),
     )
+
+
+def _store_id(config: ServerConfig) -> str:
+    """A few letters by which a service knows what is its own among things that others see."""
+    return hashlib.sha256(_secret(config.data_dir / "page_secret")).hexdigest()[:12]
 
 
 class _Door:

@@ -7,7 +7,6 @@ out with its default.
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from datetime import UTC
-from functools import lru_cache
 
 from google.protobuf.message import DecodeError, Message
 
@@ -152,12 +151,8 @@ def job_bytes(job: Job) -> bytes:
     return job_to_wire(job).SerializeToString(deterministic=True)
 
 
-@lru_cache(maxsize=64)
 def job_from_bytes(data: bytes) -> Job:
-    """The job of its bytes; raises InvalidRequest where they are not a job's.
-
-    The store is asked for the same job again and again, by those who train it, wait and watch.
-    """
+    """The job of its bytes; raises InvalidRequest where they are not a job's."""
     return job_from_wire(_parsed(jobs_pb2.Job(), data))
 
 

@@ -130,6 +130,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "structlog": (
         "gradloom.service.api.interceptors",
         "gradloom.service.cli.logs",
+        "gradloom.service.fleet.opening",
         "gradloom.service.jobs.sql_store",
         "gradloom.service.server",
         "gradloom.service.training.floor",
@@ -147,11 +148,19 @@ CONFINED: dict[str, tuple[str, ...]] = {
 PURE = (
     "gradloom.service.fleet.judgement",
     "gradloom.service.jobs.states",
+    "gradloom.service.training.breaches",
     "gradloom.service.training.coordinator",
+    "gradloom.service.training.course",
+    "gradloom.service.training.crew",
+    "gradloom.service.training.deadlines",
     "gradloom.service.training.diagnoses",
     "gradloom.service.training.events",
+    "gradloom.service.training.pace",
     "gradloom.service.training.policies",
+    "gradloom.service.training.round",
     "gradloom.service.training.scheduler",
+    "gradloom.service.training.shares",
+    "gradloom.service.training.watch",
 )
 PURE_STANDARD_LIBRARY = {"collections", "dataclasses", "enum", "typing"}
 

@@ -46,7 +46,7 @@ def footprint(
     looked_at = most_rows(batch_size, shards, 0) if is_looked_at else 0
     return Footprint(
         process=PROCESS_BYTES,
-        data=(summary.rows + summary.test_rows) * _row_numbers(summary) * _FLOAT_BYTES,
+        data=data_bytes(summary),
         state=graph.vector_size * _FLOAT_BYTES * _state_vectors(optimizer, shards),
         activations=row_bytes(graph)
         * (
@@ -54,6 +54,15 @@ def footprint(
             + most_rows(batch_size, shards, max(summary.validation_rows, summary.test_rows))
         ),
     )
+
+
+def data_bytes(summary: Summary) -> int:
+    """What the rows take: all of them, or of a stream those that are held, as numbers of 4 bytes.
+
+    Where they come through Ray, the workers of a node share them.
+    """
+    held = summary.held_rows or summary.rows
+    return (held + summary.test_rows) * _row_numbers(summary) * _FLOAT_BYTES
 
 
 def _state_vectors(optimizer: Optimizer, shards: int) -> int:

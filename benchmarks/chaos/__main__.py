@@ -155,7 +155,7 @@ def _fight(
             done = {str(kind): number for kind, number in nemesis.done.items()}
             faults = nemesis.faults
             leaks += nemesis.leaks
-            leaks += remains.settled(lambda: remains.after_jobs(phase.site, phase.spares))
+            leaks += remains.settled(lambda: remains.after_jobs(phase.site, phase.idle))
     except NotReady as error:
         leaks.append(f"the service did not come up again: {error}")
     leaks += remains.settled(lambda: remains.after_all(phase.site, phase.allowed))

@@ -43,7 +43,7 @@ class Arena:
     def fight(self) -> Nemesis:
         """Until the goal is reached and every job has ended; the service is up then."""
         with self.site.client() as client:
-            nemesis = Nemesis(self.site, self.history, client)
+            nemesis = Nemesis(self.site, self.history, client, self._have_progressed)
             begun = told = time.monotonic()
             strike_at, moment = begun, next(self.moments)
             while not self._is_enough(nemesis, time.monotonic() - begun):
@@ -63,6 +63,10 @@ class Arena:
     def seen(self) -> list[Seen]:
         """What all clients saw."""
         return [client.seen for client in self.clients]
+
+    def _have_progressed(self, since: float) -> bool:
+        alive = [client for client in self.clients if client.is_alive()]
+        return bool(alive) and all(client.progressed_at > since for client in alive)
 
     def _is_enough(self, nemesis: Nemesis, seconds: float) -> bool:
         reached = nemesis.faults >= self.goal.faults and len(self.clients) >= self.goal.jobs

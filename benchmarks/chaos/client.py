@@ -13,7 +13,7 @@ from benchmarks.chaos.site import Site
 from gradloom.service.client import Client
 from gradloom.service.errors import GradloomError, TimedOut, Unavailable
 from gradloom.service.jobs.job import Job
-from gradloom.service.watching import Event, IncidentEvent
+from gradloom.service.watching import Event, IncidentEvent, ProgressEvent
 
 _AGAIN_SECONDS = 0.3
 
@@ -26,6 +26,7 @@ class JobClient(threading.Thread):
     ) -> None:
         super().__init__(name=f"client-{wanted.number}", daemon=True)
         self.seen = Seen(wanted)
+        self.progressed_at = 0.0
         self._site = site
         self._history = history
         self._folder = folder
@@ -77,6 +78,8 @@ class JobClient(threading.Thread):
         self.seen.revisions.append(event.revision)
         if isinstance(event, Job):
             self.seen.states.append(event.state)
+        elif isinstance(event, ProgressEvent):
+            self.progressed_at = time.monotonic()
         elif isinstance(event, IncidentEvent):
             self.seen.incidents[str(event.reason)] += 1
             self._history.note(

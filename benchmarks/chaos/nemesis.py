@@ -26,6 +26,7 @@ ORPHAN_SECONDS = 10.0
 _LONGEST_FREEZE = 8.0
 _LONGEST_OUTAGE = 1.5
 _NEWEST_JOBS = 50
+_REGARDLESS = 0.1
 _TRAINING = {State.STARTING, State.RUNNING, State.RECOVERING}
 _DOWN = {*AT_REST, Kind.KILL_SERVICE, Kind.STOP_SERVICE}
 _BALLAST = "ballast"
@@ -37,8 +38,12 @@ Candidate = TypeVar("Candidate")
 class Nemesis:
     """Carries out faults on one site, and what has to follow them later."""
 
-    def __init__(self, site: Site, history: History, client: Client) -> None:
+    def __init__(
+        self, site: Site, history: History, client: Client, has_progressed: Callable[[float], bool]
+    ) -> None:
+        """has_progressed says whether all jobs went on after a time of the monotonic clock."""
         self._site = site
+        self._has_progressed = has_progressed
         self._history = history
         self._client = client
         self._later: list[tuple[float, int, Callable[[], None]]] = []
@@ -57,7 +62,7 @@ class Nemesis:
             if fault.kind not in _DOWN:
                 self._do(fault, _LIVE[fault.kind])
         down = [fault for fault in faults if fault.kind in _DOWN]
-        if down and self._may_go_down():
+        if down and self._may_go_down(down[0]):
             self._outage(down)
 
     def tend(self) -> None:
@@ -144,9 +149,13 @@ class Nemesis:
 
     # --- the service
 
-    def _may_go_down(self) -> bool:
-        """Whether it was up long enough to get on with its jobs; a busy machine takes its time."""
-        return time.monotonic() - self._site.up_since > max(4.0, 1.5 * self._site.start_seconds)
+    def _may_go_down(self, fault: Fault) -> bool:
+        """Whether jobs went on since it came up, so that they get somewhere on a busy machine.
+
+        Now and then it goes down regardless, in the middle of their coming back.
+        """
+        since = self._site.up_since
+        return fault.size < _REGARDLESS or self._has_progressed(since)
 
     def _outage(self, faults: Sequence[Fault]) -> None:
         jobs = self._names_of_training_jobs()

@@ -20,12 +20,12 @@ _DISK_MEGABYTES = 64
 class Phase:
     """A service of one backend, not yet started, and how its remains are told from what may stay.
 
-    left asks the backend itself; allowed says of a process's words that it is the backend's own.
+    idle is how many workers may wait for the next job. left asks the backend itself; allowed says of a process's words that it is the backend's own.
     """
 
     site: Site
     weights: Weights
-    spares: int = 0
+    idle: int = _CPUS
     left: Callable[[], tuple[str, ...]] = lambda: ()
     allowed: Callable[[str], bool] = lambda _: False
 
@@ -33,7 +33,7 @@ class Phase:
 @contextmanager
 def _local(folder: Path) -> Iterator[Phase]:
     options = ["--backend", "local", "--cpus", str(_CPUS), "--spare-workers", str(_SPARES)]
-    yield Phase(_with_small_disk(Site(folder, options)), ONE_NODE, _SPARES)
+    yield Phase(_with_small_disk(Site(folder, options)), ONE_NODE)
 
 
 @contextmanager

@@ -25,9 +25,9 @@ def settled(
         time.sleep(0.2)
 
 
-def after_jobs(site: Site, spares: int) -> tuple[str, ...]:
+def after_jobs(site: Site, idle: int) -> tuple[str, ...]:
     """What jobs that ended left behind in a service that is up."""
-    return (*_workers(spares), *_segments(), *_files(site))
+    return (*_workers(idle), *_segments(), *_files(site))
 
 
 def after_all(site: Site, allowed: Callable[[str], bool] = lambda _: False) -> tuple[str, ...]:
@@ -49,9 +49,9 @@ def listening() -> tuple[str, ...]:
     return tuple(f"port {port}" for port in sorted(ports))
 
 
-def _workers(spares: int) -> Iterator[str]:
+def _workers(idle: int) -> Iterator[str]:
     workers = [each for each in all_processes() if each.is_worker]
-    if len(workers) > spares:
+    if len(workers) > idle:
         yield from (f"worker process {each.pid} {each.words}" for each in workers)
 
 

@@ -42,7 +42,6 @@ class Site:
         self._variables = dict(variables or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.up_since = 0.0
-        self.start_seconds = 0.0
         for made in (self.jobs, self.temporary):
             made.mkdir(parents=True, exist_ok=True)
 
@@ -65,7 +64,6 @@ class Site:
                 raise NotReady(f"exit code {self._process.poll()}: {self.last_words()}")
             time.sleep(0.02)
         self.up_since = time.monotonic()
-        self.start_seconds = self.up_since - begun
 
     def _command(self) -> list[str]:
         host = self.address.rpartition(":")[0]

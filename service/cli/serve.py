@@ -54,6 +54,13 @@ from gradloom.worker.engine.profile import PROFILE_DEFAULT, PROFILES
     help="Idle workers kept ready, so that jobs start at once.",
 )
 @click.option(
+    "--segment-folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default="/dev/shm",
+    show_default=True,
+    help="Folder in memory, on each node, in which the workers of a job share their state.",
+)
+@click.option(
     "--i-accept-no-auth",
     "accept_no_auth",
     is_flag=True,
@@ -77,6 +84,7 @@ def serve_command(
     data_roots: tuple[Path, ...],
     cpus: int | None,
     warm_workers: int,
+    segment_folder: Path,
     accept_no_auth: bool,
     profile: str,
 ) -> int:
@@ -105,6 +113,7 @@ def serve_command(
         accept_no_auth=accept_no_auth,
         cpus=cpus,
         profile=profile,
+        segment_folder=segment_folder.absolute(),
         warm_workers=warm_workers,
     )
 

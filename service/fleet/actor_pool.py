@@ -26,7 +26,7 @@ from gradloom.worker.rest import Rest
 # As in process_pool.py, but less: idle actors hold CPUs of the cluster.
 _IDLE_SECONDS = 60.0
 _REFILL_SECONDS = 30.0
-_PATIENCE_SECONDS = 0.3
+_PATIENCE_SECONDS = 2.0
 _REST_SECONDS = 5.0
 _MOST_BYTES = 1 << 30
 

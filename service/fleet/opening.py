@@ -3,11 +3,16 @@
 import os
 from importlib.util import find_spec
 
+import structlog
+
 from gradloom.service.config import ServerConfig
 from gradloom.service.fleet.group import Fleet
 from gradloom.service.fleet.local_group import LocalFleet, available_cpus
 from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.fleet.ray_environment import prepare
+from gradloom.service.fleet.sweep import mark, sweep
+
+log = structlog.get_logger()
 
 
 def backend_of(config: ServerConfig) -> str:
@@ -16,7 +21,13 @@ def backend_of(config: ServerConfig) -> str:
 
 
 def open_fleet(config: ServerConfig) -> Fleet:
-    """The fleet, its warm workers starting. Raises Unavailable where Ray does not answer."""
+    """The fleet, its warm workers starting. Raises Unavailable where Ray does not answer.
+
+    Ends first what a service on the same data folder has left behind; its caller holds the folder.
+    """
+    if left := sweep(config.data_dir):
+        log.warning("swept", processes=left)
+    mark(os.environ, config.data_dir)
     if backend_of(config) == "local":
         folder, cpus = config.data_dir / "warm_workers", config.cpus or available_cpus()
         pool = ProcessPool(config.warm_workers, folder, config.profile, most=cpus)

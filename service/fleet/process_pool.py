@@ -25,7 +25,7 @@ _IDLE_SECONDS = 180.0
 # A job that holds the warm ones for longer than this has others take their places.
 _REFILL_SECONDS = 30.0
 # So long a job waits for one that is just coming back, rather than for the start of another.
-_PATIENCE_SECONDS = 0.3
+_PATIENCE_SECONDS = 2.0
 _REST_SECONDS = 5.0
 _START_SECONDS = 10.0
 # One that takes up more is not lent again.

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from gradloom.worker.engine.profile import PROFILE_DEFAULT, environment
 
+_FOR_EVER_SECONDS = str(10**6)
+
 
 def prepare(variables: MutableMapping[str, str], own_token: Path | None) -> None:
     """Has Ray ask for a token, and takes out what would steer its workers' arithmetic.
@@ -19,6 +21,8 @@ def prepare(variables: MutableMapping[str, str], own_token: Path | None) -> None
         del variables[name]
     variables["RAY_AUTH_MODE"] = "token"
     variables.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would end this process once it has not reached the head for a minute; jobs go on without.
+    variables.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _FOR_EVER_SECONDS)
     if own_token is not None:
         _keep_token(own_token)
         variables.pop("RAY_AUTH_TOKEN", None)

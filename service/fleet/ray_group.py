@@ -142,6 +142,8 @@ class RayGroup:
         return [w for w in overdue if self._workers[w].worker.place() is None]
 
     def _unplaced(self, worker: int) -> Gone:
+        if trouble := self._cluster.trouble:
+            return self._given_up(Gone(worker, Reason.RAY_UNREACHABLE, trouble))
         message = f"worker {worker} found no place: {self._cluster.capacity}"
         return self._given_up(Gone(worker, Reason.INSUFFICIENT_CAPACITY, message))
 

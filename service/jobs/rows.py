@@ -12,10 +12,11 @@ from sqlalchemy import Row
 
 from gradloom.service.errors import InvalidRequest
 from gradloom.service.jobs.job import Checkpoint, IncidentHappened, Job, Recorded
+from gradloom.service.jobs.recent import Recent
 from gradloom.service.jobs.spec import JobSpec, Training
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.jobs.store import StoredCheckpoint
-from gradloom.service.wire import event_bytes, event_from_bytes, job_bytes, job_from_bytes
+from gradloom.service.wire import event_bytes, event_from_bytes, job_bytes
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.spec import Model, Optimizer, Sgd, SoftmaxCrossEntropy
 
@@ -25,15 +26,17 @@ AnyRow = Row[Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def job_columns(job: Job) -> dict[str, object]:
+def job_columns(job: Job, recent: Recent) -> dict[str, object]:
     """The columns of a job."""
+    body = job_bytes(job)
+    recent.add(body, job)
     return _sealed(
         name=job.name,
         uid=job.uid,
         create_time=micros(job.create_time),
         state=job.state.value,
         revision=job.revision,
-        body=job_bytes(job),
+        body=body,
     )
 
 
@@ -82,10 +85,10 @@ def checkpoint_of(row: AnyRow) -> StoredCheckpoint:
     return StoredCheckpoint(Checkpoint(row.step, row.size_bytes, row.sha256), row.path)
 
 
-def job_of(row: AnyRow, name: str) -> Job:
+def job_of(row: AnyRow, name: str, recent: Recent) -> Job:
     """The job of a row; FAILED, STATE_UNREADABLE where the row is damaged."""
     try:
-        return job_from_bytes(row.body) if is_whole(row) else _kept_aside(row, name)
+        return recent.read(row.body) if is_whole(row) else _kept_aside(row, name)
     except InvalidRequest:
         return _kept_aside(row, name)
 

@@ -26,6 +26,7 @@ from gradloom.service.errors import (
 )
 from gradloom.service.jobs import tables
 from gradloom.service.jobs.job import Checkpoint, Event, Job, Recorded
+from gradloom.service.jobs.recent import Recent
 from gradloom.service.jobs.rows import (
     AnyRow,
     checkpoint_columns,
@@ -76,6 +77,7 @@ class SqlStore:
         self._held = held
         self._clock = clock
         self._listeners = Listeners()
+        self._recent = Recent()
 
     def create(self, job: Job, *, request_id: str, content: str) -> Job:
         """See JobStore."""
@@ -85,7 +87,7 @@ class SqlStore:
             if _row(connection, job.name) is not None:
                 raise name_taken(job.name)
             job, first = begun(job)
-            connection.execute(insert(tables.jobs), job_columns(job))
+            connection.execute(insert(tables.jobs), job_columns(job, self._recent))
             connection.execute(insert(tables.events), event_columns(job.name, first))
             if request_id:
                 connection.execute(
@@ -111,7 +113,7 @@ class SqlStore:
         if after is not None:
             query = query.where(tuple_(*age) < (micros(after.create_time), after.name))
         with self._reading() as connection:
-            return tuple(job_of(row, row.name) for row in connection.execute(query))
+            return tuple(job_of(row, row.name, self._recent) for row in connection.execute(query))
 
     def unfinished(self) -> tuple[Job, ...]:
         """See JobStore; jobs that cannot be read are left out, and logged."""
@@ -119,7 +121,7 @@ class SqlStore:
         query = select(tables.jobs).where(columns.state.not_in(_FINAL))
         query = query.order_by(columns.create_time, columns.name)
         with self._reading() as connection:
-            jobs = [job_of(row, row.name) for row in connection.execute(query)]
+            jobs = [job_of(row, row.name, self._recent) for row in connection.execute(query)]
         for job in jobs:
             if job.state.is_final:
                 log.error("job_unreadable", job=job.name)
@@ -196,7 +198,7 @@ class SqlStore:
         with self._writing() as connection:
             job, records = step(_readable(self._get(connection, name)))
             chosen = update(tables.jobs).where(tables.jobs.c.name == name)
-            connection.execute(chosen.values(job_columns(job)))
+            connection.execute(chosen.values(job_columns(job, self._recent)))
             for record in records:
                 connection.execute(insert(tables.events), event_columns(name, record))
         self._listeners.tell(name)
@@ -215,7 +217,7 @@ class SqlStore:
         row = _row(connection, name)
         if row is None:
             raise NotFound("job", name)
-        return job_of(row, name)
+        return job_of(row, name, self._recent)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

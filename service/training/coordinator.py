@@ -65,7 +65,7 @@ from gradloom.service.training.events import (
     WorkerFailed,
     WorkerReady,
 )
-from gradloom.service.training.pace import Pace, Sample, is_out_of_date
+from gradloom.service.training.pace import Pace, Sample, evened, is_out_of_date
 from gradloom.service.training.policies import Failure, FailurePolicy
 from gradloom.service.training.round import Round, Word
 from gradloom.service.training.shares import Speeds, divide
@@ -563,13 +563,14 @@ class Coordinator:
 
     def _steps(self) -> int:
         """How many steps the next round has."""
-        limits = [
-            1 if self._crew.have_novice(self.active) else self._pace.steps,
-            self._course.most_steps,
+        if self._crew.have_novice(self.active):
+            return 1
+        halts = (
             self._course.steps_until_halt(self._step),
             self._policy.steps_until_suspect(self._step),
-        ]
-        return min(limit for limit in limits if limit is not None)
+        )
+        left = min(halt for halt in halts if halt is not None)
+        return min(evened(left, self._pace.steps), self._course.most_steps)
 
     def _begin_round(self, work: Work) -> list[Command]:
         assert self._formation is not None, "a round has a formation"
@@ -601,17 +602,25 @@ class Coordinator:
     def _send(self, worker: int, work: Work, formation: Formation) -> Send:
         enters = isinstance(work, Train) and not self._formation_is_entered
         fence = self._fence.get(self._crew[worker].node, ()) if enters else ()
-        load = enters and self._lacks_state(worker)
+        if isinstance(work, Train):
+            load = enters and self._cell_lacks_state(worker)
+        else:
+            load = self._lacks_state(worker)
         self._crew[worker].has_entered |= enters
         return Send(worker, self._number, self._step, formation, work, load, fence)
 
     def _lacks_state(self, worker: int) -> bool:
-        """Whether the worker leads a cell of which no member holds the state, nor begins with it.
+        """Whether the worker neither holds the state nor begins with it.
 
         What a worker was started with it has only until it has entered a formation.
         """
+        begins = self._step == self._course.start_step and not self._crew[worker].has_entered
+        return not begins and not self._crew[worker].holds
+
+    def _cell_lacks_state(self, worker: int) -> bool:
+        """Whether the worker leads a cell of which no member holds the state, nor begins with it."""
         assert self._formation is not None, "a round has a formation"
-        if self._step == self._course.start_step and not self._crew[worker].has_entered:
+        if not self._lacks_state(worker):
             return False
         cells = {member.worker: member.cell for member in self._formation.members}
         cell = cells[worker]

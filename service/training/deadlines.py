@@ -15,7 +15,7 @@ MOST_PATIENCE = 240.0
 # What peers call dead is gone by then, or is stopped.
 CONFIRMATION = 1.0
 # The others notice what one has noticed, answers travel.
-MARGIN = 1.0
+MARGIN = 1.5
 # Connections are made and the state is handed over before the first step.
 _ENTERING = 5.0
 # Measuring, handing over the state or the model, looking for what is not finite.

@@ -11,17 +11,16 @@ import structlog
 from gradloom.service.errors import GradloomError, WrongState
 from gradloom.service.jobs.job import Job, Queue, StateChanged
 from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.deadlines import DRAIN
 from gradloom.service.training.runner import turns
-from gradloom.service.training.scheduler import Hold, Start, Waiting, decide
-from gradloom.service.training.surroundings import Surroundings, Wishes
+from gradloom.service.training.scheduler import Decision, Demand, Hold, Start, allot, decide
+from gradloom.service.training.surroundings import Size, Surroundings, Wishes
 from gradloom.service.wording import plural
 
 log = structlog.get_logger()
 
 # Commits wake the floor at once; this is for what no commit tells.
 _LOOK_AGAIN_SECONDS = 1.0
-# After that a run is left to its newest checkpoint.
-_DRAIN_SECONDS = 25.0
 _RESUMABLE = frozenset({State.STARTING, State.RUNNING, State.RECOVERING})
 
 
@@ -48,12 +47,12 @@ def in_a_thread(name: str, turns: Turns) -> Hand:
 
 
 class _Running:
-    """A job that is being trained, and the CPUs it holds."""
+    """A job that is being trained, and what it needs."""
 
-    def __init__(self, hand: Hand, wishes: Wishes, cpus: int) -> None:
+    def __init__(self, hand: Hand, wishes: Wishes, demand: Demand) -> None:
         self.hand = hand
         self.wishes = wishes
-        self.cpus = cpus
+        self.demand = demand
 
 
 class Floor:
@@ -100,7 +99,7 @@ class Floor:
 
     def _drain(self) -> None:
         self.let_go()
-        deadline = self._around.monotonic() + _DRAIN_SECONDS
+        deadline = self._around.monotonic() + DRAIN
         for running in self._running.values():
             running.hand.join(max(deadline - self._around.monotonic(), 0.0))
 
@@ -116,8 +115,43 @@ class Floor:
         jobs = self._around.store.unfinished()
         for job in jobs:
             self._heed(job)
+        cut_off = [job for job in jobs if self._is_cut_off(job)]
         queue = [job for job in jobs if job.state is State.QUEUED]
-        self._move_queue(queue)
+        decisions, sizes = self._shared_out(cut_off, queue)
+        for name, running in self._running.items():
+            running.wishes.size = sizes[name]
+        for job in cut_off:
+            self._resume(job, sizes[job.name])
+        for job, decision in zip(queue, decisions, strict=True):
+            self._carry_out(job, decision, sizes)
+
+    def _shared_out(
+        self, cut_off: list[Job], queue: list[Job]
+    ) -> tuple[tuple[Decision, ...], dict[str, Size]]:
+        """What becomes of the jobs in the queue, and how large those that train may be."""
+        fleet, cpus = self._around.fleet, self._around.fleet.cpus
+        training = [r.demand for r in self._running.values()] + [_demand(job) for job in cut_off]
+        waiting = [_demand(job) for job in queue]
+        decisions = decide(
+            waiting, training, cpus, may_share=fleet.may_share, trouble=fleet.trouble
+        )
+        holds = [decision for decision in decisions if isinstance(decision, Hold)]
+        self._around.metrics.queue(Counter(hold.reason for hold in holds))
+        started = {decision.name for decision in decisions if isinstance(decision, Start)}
+        training += [demand for demand in waiting if demand.name in started]
+        fewest = {demand.name: demand.least for demand in training}
+        workers = allot(training, cpus)
+        return decisions, {name: Size(workers[name], fewest[name]) for name in workers}
+
+    def _carry_out(self, job: Job, decision: Decision, sizes: dict[str, Size]) -> None:
+        match decision:
+            case Start(name, cpus):
+                size = sizes[name]
+                message = _room(size.workers, max(cpus, min(size.workers, self._around.fleet.cpus)))
+                if self._record(job, StateChanged(State.STARTING, Reason.SCHEDULED, message)):
+                    self._begin(job, size)
+            case Hold():
+                self._tell_why(job, decision)
 
     def _forget_the_ended(self) -> None:
         now = self._around.monotonic()
@@ -128,16 +162,21 @@ class Floor:
         self._rests_until = {name: end for name, end in self._rests_until.items() if end > now}
 
     def _heed(self, job: Job) -> None:
-        """Does what the job's state asks for: a wish, or a run that was cut off."""
+        """Does what its user wants of a job."""
         running = self._running.get(job.name)
+        if running:
+            running.demand = _demand(job)
         if job.state is State.CANCELLING and running:
             running.wishes.cancel.set()
         elif job.state is State.CANCELLING:
             self._record(job, StateChanged(State.CANCELLED, Reason.CANCEL_REQUESTED))
-        elif job.state in _RESUMABLE and not running and job.name not in self._rests_until:
-            self._resume(job)
 
-    def _resume(self, job: Job) -> None:
+    def _is_cut_off(self, job: Job) -> bool:
+        """Whether a job was running when the service ended, or its run was cut off a while ago."""
+        is_running = job.name in self._running
+        return job.state in _RESUMABLE and not is_running and job.name not in self._rests_until
+
+    def _resume(self, job: Job, size: Size) -> None:
         """Goes on with a job that was running when the service ended, or whose run was cut off.
 
         Not at once in the latter case: what cut it off, a store that is away, may take a while.
@@ -145,25 +184,7 @@ class Floor:
         if job.state is not State.RECOVERING:
             message = "The service was started again; the job goes on from its newest checkpoint."
             self._record(job, StateChanged(State.RECOVERING, Reason.SERVICE_RESTARTED, message))
-        self._begin(job.name, min(_workers(job), self._around.fleet.cpus))
-
-    def _move_queue(self, queue: list[Job]) -> None:
-        held = {name: running.cpus for name, running in self._running.items()}
-        waiting = [Waiting(job.name, _workers(job)) for job in queue]
-        fleet = self._around.fleet
-        decisions = decide(waiting, held, fleet.cpus, may_share=fleet.may_share)
-        holds = [decision for decision in decisions if isinstance(decision, Hold)]
-        self._around.metrics.queue(Counter(hold.reason for hold in holds))
-        for job, decision in zip(queue, decisions, strict=True):
-            match decision:
-                case Start(name, cpus):
-                    starting = StateChanged(
-                        State.STARTING, Reason.SCHEDULED, _room(_workers(job), cpus)
-                    )
-                    if self._record(job, starting):
-                        self._begin(name, cpus)
-                case Hold():
-                    self._tell_why(job, decision)
+        self._begin(job, size)
 
     def _tell_why(self, job: Job, hold: Hold) -> None:
         since = job.queue.wait_start_time if job.queue else self._around.now()
@@ -180,10 +201,10 @@ class Floor:
             return False
         return True
 
-    def _begin(self, name: str, cpus: int) -> None:
-        wishes = Wishes()
-        hand = self._hand(f"runner-{name}", self._turns(name, wishes))
-        self._running[name] = _Running(hand, wishes, cpus)
+    def _begin(self, job: Job, size: Size) -> None:
+        wishes = Wishes(size)
+        hand = self._hand(f"runner-{job.name}", self._turns(job.name, wishes))
+        self._running[job.name] = _Running(hand, wishes, _demand(job))
 
     def _turns(self, name: str, wishes: Wishes) -> Turns:
         yield from turns(name, self._around, wishes)
@@ -196,8 +217,9 @@ def _room(workers: int, cpus: int) -> str:
     return f"{plural(workers, 'worker')} on {plural(cpus, 'CPU')}."
 
 
-def _workers(job: Job) -> int:
-    return job.spec.resources.workers
+def _demand(job: Job) -> Demand:
+    resources = job.spec.resources
+    return Demand(job.name, resources.workers, resources.fewest, resources.most)
 
 
 def _waiting(job: Job, queue: Queue, hold: Hold) -> Job:

@@ -32,10 +32,6 @@ class Journal:
         self._store = around.store
         self._metrics = around.metrics
 
-    def refresh(self) -> None:
-        """Reads the job again: its user may have changed what it may have."""
-        self.job = self._store.get(self.job.name)
-
     def move(self, state: State, reason: Reason, message: str = "") -> None:
         """Moves the job; one whose user wants it to end ends CANCELLED instead."""
         try:

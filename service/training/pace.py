@@ -62,6 +62,12 @@ class Pace:
         return max(1, min(MOST_STEPS, int(ROUND_SECONDS / max(self.step_seconds, 1e-6))))
 
 
+def evened(left: int, usual: int) -> int:
+    """Steps of the next of some rounds that are alike and nearly the usual one; left in all."""
+    rounds = max(1, round(left / usual))
+    return -(-left // rounds)
+
+
 def is_out_of_date(given: float, wanted: float) -> bool:
     """Whether members should be given another patience than they have."""
     return given > wanted * _FAR_ABOVE or given < wanted * _FAR_BELOW

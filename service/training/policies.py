@@ -15,8 +15,10 @@ _FATAL = frozenset(
         Reason.ENGINE_CHANGED,
     }
 )
+# There is no place for a worker at present: it is asked for again until there is one.
+_WAITING = frozenset({Reason.INSUFFICIENT_CAPACITY, Reason.RAY_UNREACHABLE})
 # Faults of nodes and networks, which no job is blamed for.
-_NOT_THE_JOBS = frozenset({Reason.NODE_LOST, Reason.NETWORK_CUT, Reason.WORKER_REFUSED})
+_NOT_THE_JOBS = _WAITING | {Reason.NODE_LOST, Reason.NETWORK_CUT, Reason.WORKER_REFUSED}
 _DEATH_ROUNDS_AT_ONE_STEP = 3
 _ERRORS_AT_ONE_STEP = 2
 _OUT_OF_MEMORY = 2
@@ -194,5 +196,5 @@ class FailurePolicy:
         for failure in reversed(self.failures):
             if failure.started:
                 break
-            count += 1
+            count += failure.reason not in _WAITING
         return count

@@ -20,9 +20,9 @@ class Rounds:
         self._slowest = 0.0
 
     def begin(self, number: int) -> None:
-        """Begins a round, where it has not begun."""
+        """Begins a round, where it has not begun. Steps that do not count by then were undone."""
         if number != self._number:
-            self._number, self._answers = number, []
+            self._number, self._answers, self._reports = number, [], {}
             self._phases, self._slowest = {}, 0.0
 
     def add(self, answer: Answer) -> tuple[StepReport, ...]:

@@ -150,8 +150,8 @@ class Run:
         self._identity = Identity(job.uid, job.receipt.spec_sha256, BITS_VERSION)
         self._keeper = Keeper(job, self._identity, around)
         self._start_step, self._start_state = self._keeper.newest()
-        self._wanted = wishes.workers
-        self._course = course_of(job, self._start_step, self._wanted)
+        self._size = wishes.size
+        self._course = course_of(job, self._start_step, self._size)
         self._task = task_of(job, around.roots)
         self._segment = around.segment(job, len(job.attempts) + 1)
         self.coordinator = Coordinator(
@@ -185,6 +185,7 @@ class Run:
     def carry_out(self) -> Generator[None, None, End]:
         """Runs until the coordinator says that it is over."""
         try:
+            self._journal.attempt_begins(self._start_step)
             self._handle(Begin())
             self._journal.attempt_begins(self._start_step)  # while the workers load
             while self._end is None:
@@ -224,11 +225,10 @@ class Run:
 
     def _resized(self) -> Iterator[Event]:
         """What the job may have other than before."""
-        if self._wishes.workers == self._wanted:
+        if self._wishes.size == self._size:
             return
-        self._wanted = self._wishes.workers
-        self._journal.refresh()
-        self._course = course_of(self._journal.job, self._start_step, self._wanted)
+        self._size = self._wishes.size
+        self._course = course_of(self._journal.job, self._start_step, self._size)
         yield Resized(self._course.least, self._course.workers)
 
     def _heard(self, happened: WorkerEvent) -> Iterator[Event]:

@@ -1,4 +1,8 @@
-"""Which queued job may start now, and what the others wait for: a pure function of the queue."""
+"""Which jobs train with how many workers, and what the others wait for: pure functions of a queue.
+
+A job that trains keeps its fewest workers whatever comes. What CPUs are left go to jobs in order,
+first up to the workers each one asks for, then up to the most it may have.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,16 +11,23 @@ from gradloom.service.jobs.states import Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A queued job and the workers it wants."""
+class Demand:
+    """A job, and how many workers it needs, wants and may have; 0 stands for as many as wanted."""
 
     name: str
     workers: int
+    fewest: int = 0
+    most: int = 0
+
+    @property
+    def least(self) -> int:
+        """Workers it does not train without."""
+        return self.fewest or self.workers
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The job may start and holds this many CPUs; fewer than workers means they share them."""
+    """The job may start and holds this many CPUs at least; its workers may have to share them."""
 
     name: str
     cpus: int
@@ -37,36 +48,60 @@ Decision = Start | Hold
 
 
 def decide(
-    queue: Sequence[Waiting], running: Mapping[str, int], cpus: int, *, may_share: bool
+    queue: Sequence[Demand],
+    training: Sequence[Demand],
+    cpus: int,
+    *,
+    may_share: bool,
+    trouble: str = "",
 ) -> tuple[Decision, ...]:
-    """Starts jobs in order as far as they fit the free CPUs; nobody overtakes.
+    """Starts jobs in order as far as they fit beside those that train; nobody overtakes.
 
-    running maps jobs to the CPUs they hold. may_share: a job that wants more workers than there
-    are CPUs gets them all and its workers share them (this machine alone); else it waits for a
-    larger cluster and the others pass it by.
+    Jobs that train are counted with their fewest workers, since they make room. may_share: a job
+    that needs more workers than there are CPUs gets them all and its workers share them (this
+    machine alone); else it waits for a larger cluster and the others pass it by.
+    trouble is why nothing can be started at all.
     """
-    free, held, in_order = cpus - sum(running.values()), dict(running), True
+    if trouble:
+        return tuple(_in_trouble(job, place, trouble) for place, job in enumerate(queue, 1))
+    held = {job.name: min(job.least, cpus) for job in training}
+    in_order = True
     decisions: list[Decision] = []
     for job in queue:
         position = 1 + sum(isinstance(decision, Hold) for decision in decisions)
-        wanted = min(job.workers, cpus)
-        if job.workers > cpus and not may_share:
+        needed, free = min(job.least, cpus), cpus - sum(held.values())
+        if job.least > cpus and not may_share:
             decisions.append(_too_large(job, position, cpus))
-        elif in_order and wanted <= free:
-            free, held[job.name] = free - wanted, wanted
-            decisions.append(Start(job.name, wanted))
+        elif in_order and needed <= free:
+            held[job.name] = needed
+            decisions.append(Start(job.name, needed))
         else:
             in_order = False
             decisions.append(_hold(job, position, held, free, cpus))
     return tuple(decisions)
 
 
-def _too_large(job: Waiting, position: int, cpus: int) -> Hold:
-    message = f"needs {job.workers} workers, the cluster has {cpus} CPUs: add nodes or ask for less"
+def allot(training: Sequence[Demand], cpus: int) -> dict[str, int]:
+    """How many workers each job that trains may have now."""
+    workers = {job.name: job.least for job in training}
+    free = cpus - sum(min(count, cpus) for count in workers.values())
+    for bound in ({job.name: job.workers for job in training}, {j.name: j.most for j in training}):
+        for name, most in bound.items():
+            more = max(0, min(free, most - workers[name]))
+            workers[name], free = workers[name] + more, free - more
+    return workers
+
+
+def _in_trouble(job: Demand, position: int, trouble: str) -> Hold:
+    return Hold(job.name, position, (), Reason.RAY_UNREACHABLE, trouble)
+
+
+def _too_large(job: Demand, position: int, cpus: int) -> Hold:
+    message = f"needs {job.least} workers, the cluster has {cpus} CPUs: add nodes or ask for less"
     return Hold(job.name, position, (), Reason.INSUFFICIENT_CAPACITY, message)
 
 
-def _hold(job: Waiting, position: int, held: Mapping[str, int], free: int, cpus: int) -> Hold:
+def _hold(job: Demand, position: int, held: Mapping[str, int], free: int, cpus: int) -> Hold:
     holders = ", ".join(f"{name} ({count})" for name, count in held.items())
-    message = f"needs {min(job.workers, cpus)} of {cpus} CPUs, {free} free; held by {holders}"
+    message = f"needs {min(job.least, cpus)} of {cpus} CPUs, {free} free; held by {holders}"
     return Hold(job.name, position, tuple(held), Reason.WAITING_FOR_CAPACITY, message)

@@ -41,13 +41,21 @@ class Surroundings:
         return f"{self.segments}-{job.id}-{attempt}"
 
 
-class Wishes:
-    """What others want of a running job; set from any thread.
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many workers a job may have, and without how many it does not begin.
 
-    workers is how many it may have now, as many as it asks for where it is 0.
+    0 stands for what the job itself asks for.
     """
 
-    def __init__(self, workers: int = 0) -> None:
+    workers: int = 0
+    fewest: int = 0
+
+
+class Wishes:
+    """What others want of a running job; set from any thread."""
+
+    def __init__(self, size: Size | None = None) -> None:
         self.cancel = threading.Event()
         self.drain = threading.Event()
-        self.workers = workers
+        self.size = size or Size()

@@ -7,6 +7,7 @@ from gradloom.service.jobs.job import Job, Plan
 from gradloom.service.training.course import Course
 from gradloom.service.training.pace import MOST_STEPS
 from gradloom.service.training.policies import NonFinitePolicy
+from gradloom.service.training.surroundings import Size
 from gradloom.worker.assembly import asked_of, joins_inputs
 from gradloom.worker.data.batches import block_bounds
 from gradloom.worker.data.errors import DataError
@@ -77,16 +78,16 @@ def rate_factor(job: Job) -> float:
 _LAYERS_IN_A_ROUND = 4000
 
 
-def course_of(job: Job, start_step: int, workers: int = 0) -> Course:
-    """What is left to do from a step on, with so many workers, or those asked for where it is 0."""
+def course_of(job: Job, start_step: int, size: Size) -> Course:
+    """What is left to do from a step on, with so many workers."""
     plan, resources = plan_of(job), job.spec.resources
-    most = min(workers or resources.workers, plan.shards)
+    most = min(size.workers or resources.workers, plan.shards)
     return Course(
         steps=plan.steps,
         steps_per_epoch=plan.steps_per_epoch,
         shards=plan.shards,
         workers=most,
-        least_workers=min(resources.fewest, most),
+        least_workers=min(size.fewest or resources.fewest, most),
         start_step=start_step,
         validation_blocks=len(block_bounds(plan.validation_rows)),
         test_blocks=len(block_bounds(plan.test_rows)),

@@ -12,6 +12,9 @@ from tests.simulation.process import Process
 
 # A process that was told nothing for so long has lost its service, and exits.
 ORPHANED_AFTER = 5.0
+FOR_GOOD = 1e5
+# Where a worker puts something into memory that others share.
+STORES = frozenset({"worker.slot.write", "worker.slice.update"})
 
 
 @dataclass(slots=True)
@@ -36,6 +39,8 @@ class Cluster:
         self.processes: dict[int, Process] = {}
         self.told: list[str] = []
         self.strikes_left = 0
+        # Seconds for which those freeze who are the next to store something.
+        self.stores_struck: list[float] = []
         self.service_is_dead = False
         self.deaths = 0
         self._pids = count(100)
@@ -74,8 +79,8 @@ class Cluster:
                 self.clock,
                 self.network,
                 self.chance,
+                self.may_strike,
                 lambda worker: self.processes.get(homes[worker]),
-                self.tell,
             )
         return self._meetings[key]
 
@@ -83,13 +88,23 @@ class Cluster:
 
     def strikes(self, process: Process, point: str) -> bool:
         """Kills or freezes a process at a point of its program, where it is time to."""
-        if self.strikes_left <= 0 or not self.chance.fires(point, 0.03):
+        if self.stores_struck and point in STORES and self.chance.random() < 0.2:
+            self.freeze(process, self.stores_struck.pop(), f"at {point}")
+            return True
+        if not self.may_strike(point):
             return False
-        self.strikes_left -= 1
         if self.chance.random() < 0.5:
             self.kill(process, f"at {point}")
         else:
             self.freeze(process, self.chance.between(0.05, 40.0), f"at {point}")
+        return True
+
+    def may_strike(self, point: str, share: float = 0.05) -> bool:
+        """Whether it is time for one more of the blows that a run is dealt."""
+        if self.strikes_left <= 0 or not self.chance.fires(point, share):
+            return False
+        self.strikes_left -= 1
+        self.deaths += 1
         return True
 
     def kill(self, process: Process, why: str = "") -> None:
@@ -102,6 +117,8 @@ class Cluster:
     def freeze(self, process: Process, seconds: float, why: str = "") -> None:
         """Stops a process for a while."""
         if process.is_alive and not process.is_frozen:
+            if self.chance.fires("freezes for good"):
+                seconds = FOR_GOOD
             self.deaths += 1
             self.tell(f"{process.node} pid {process.pid} freezes for {seconds:.2f} s {why}")
             process.freeze(seconds)

@@ -14,6 +14,7 @@ from tests.simulation.worker import Surface, Worker
 
 PROFILE = "x86-64-v3"
 SELFTEST = "5e1f"
+SWEPT_AFTER = 40.0
 
 
 class Seat:
@@ -108,16 +109,17 @@ class Group:
         if process is None or not process.is_alive:
             return True
         is_cut = self._cluster.network.is_cut(SERVICE, process.node)
-        if is_cut or self._chance.fires("fleet.stop"):
+        if is_cut or self._chance.fires("fleet.stop", 0.6 if process.is_frozen else 0.1):
             self._orphan(process)
             return False
         process.kill()
         return True
 
     def _orphan(self, process: Process) -> None:
-        """Nobody speaks to it any more: it exits by itself, once it is awake."""
+        """Nobody speaks to it any more: it exits by itself once it is awake, or is swept away."""
         after = ORPHANED_AFTER * self._chance.random()
         self._clock.after(after, lambda: process.when_awake(process.kill))
+        self._clock.after(SWEPT_AFTER, process.kill)
 
     def poll(self, timeout: float) -> tuple[WorkerEvent, ...]:
         """See WorkerGroup; gives what there is, for time passes outside."""

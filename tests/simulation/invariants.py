@@ -13,9 +13,9 @@ from gradloom.service.training.progress import StepReport
 from tests.simulation.reference import Reference
 from tests.simulation.worker import restored
 
-# Nothing waits longer than this without a step, a move or a word: the patience with a worker that
-# never made a step is a minute, and the limit on its start another.
-LONGEST_STANDSTILL = 200.0
+# Nothing waits longer than this without a step, a move or a word: who measures or hands over the
+# state has ten minutes.
+LONGEST_STANDSTILL = 660.0
 
 _NEEDS_A_CULPRIT = frozenset(
     {Reason.WORKER_LOST, Reason.WORKER_FROZEN, Reason.WORKER_ERROR, Reason.NETWORK_CUT}
@@ -136,6 +136,9 @@ class Witness:
     def incident(self, before: Job, event: IncidentHappened) -> None:
         """Something went wrong and was told."""
         self._traces[before.name].last_news = self.now
+        # No simulated worker raises an error but where it is told what cannot be.
+        is_told_wrong = event.reason is Reason.WORKER_ERROR
+        self.check(not is_told_wrong, "I09", f"{before.name}: {event.message}")
         if event.reason in _NEEDS_A_CULPRIT:
             self.check(event.worker >= 0, "I14", f"{event.reason} of {before.name} names nobody")
 

@@ -104,8 +104,8 @@ class Meeting:
         clock: Clock,
         network: Network,
         chance: Chance,
+        may_strike: Callable[[str, float], bool],
         process_of: Callable[[int], Process | None],
-        complain: Callable[[str], None],
     ) -> None:
         self.clock = clock
         self.formation = formation
@@ -113,7 +113,7 @@ class Meeting:
         self._network = network
         self._chance = chance
         self._process_of = process_of
-        self._complain = complain
+        self._may_strike = may_strike
         self._ends: dict[int, End] = {}
         self._cells: dict[int, list[Member]] = {}
         for member in formation.members:
@@ -166,7 +166,10 @@ class Meeting:
 
     def _do_as_leader(self, cell: int, action: Callable[[], None]) -> None:
         end = self._ends.get(self.leader(cell))
-        if end is not None:
+        if end is None:
+            # The kernel keeps what comes for one who listens and has not entered yet.
+            action()
+        else:
             end.process.when_awake(action)
 
     def _send(self, cell: int, count: int) -> None:
@@ -203,7 +206,7 @@ class Meeting:
             return
         ordered = tuple(notes[member.worker] for member in self.formation.members)
         told = [member.worker for member in self._cells[cell]][::-1]
-        if len(told) > 1 and self._chance.fires("exchange.release", 0.02):
+        if len(told) > 1 and self._may_strike("exchange.release", 0.2):
             told = told[: self._chance.randrange(len(told))]
             self.clock.after(0.0, leader.process.kill)
         for worker in told:

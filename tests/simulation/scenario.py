@@ -72,7 +72,8 @@ KINDS = (
     "kill",
     "kill all",
     "freeze",
-    "freeze",
+    "freeze in a store",
+    "freeze in a store",
     "slow",
     "cut one way",
     "cut both ways",
@@ -161,7 +162,8 @@ def _skips(chance: Chance, wanted: OnNonFinite, steps: int) -> tuple[tuple[int, 
 
 
 def _spec(chance: Chance, recipe: Sum, wanted: OnNonFinite, epochs: int) -> JobSpec:
-    workers = chance.randint(1, min(5, recipe.shards))
+    most = min(5, recipe.shards)
+    workers = max(chance.randint(1, most), chance.randint(1, most))
     return JobSpec(
         name="simulated",
         seed=recipe.seed,

@@ -33,6 +33,8 @@ from tests.simulation.service import Crash, Disk, Service, Store, Troubles
 _CALM_AT = TROUBLED_SECONDS + 35.0
 _PATIENCE = 2000.0
 _STEPS = 2_000_000
+# After the last job all its processes have ended by then.
+_SWEPT = 60.0
 # Turns that the service may take in one instant.
 _MOST_TURNS = 1000
 
@@ -185,6 +187,7 @@ class Simulation:
         """From now on nothing goes wrong any more."""
         self.chance.is_calm = True
         self.troubles.crashes_left = self.cluster.strikes_left = 0
+        self.cluster.stores_struck = []
         self.cluster.tell("all is calm")
         self._watch()
 
@@ -320,7 +323,7 @@ class Simulation:
 
     def _leaves_nothing(self) -> None:
         self.service = None
-        until = self.clock.time + 60.0
+        until = self.clock.time + _SWEPT
         while self.clock.time < until and self.clock.step():
             pass
         living = [process.pid for process in self.cluster.living()]
@@ -333,6 +336,9 @@ STRIKES: dict[str, Callable[[Simulation, Fault], None]] = {
     "kill": Simulation._kill,
     "kill all": Simulation._kill_all,
     "freeze": Simulation._freeze,
+    "freeze in a store": lambda run, fault: run.cluster.stores_struck.append(
+        2.0 + fault.seconds / 2
+    ),
     "slow": Simulation._slow,
     "cut one way": lambda run, fault: run._cut(fault, both=False),
     "cut both ways": lambda run, fault: run._cut(fault, both=True),

@@ -86,3 +86,13 @@ def test_the_largest_block_of_an_evaluation_counts_too() -> None:
     held_out = footprint(graph(), Optimizer(Adam(0.1)), validated, batch_size=1, shards=1)
 
     assert held_out.activations == 256 * alone.activations
+
+
+def test_of_a_stream_the_rows_that_are_held_count() -> None:
+    optimizer = Optimizer(Adam(0.1))
+    streamed = replace(SUMMARY, rows=1_000_000, held_rows=2_000)
+    whole, windowed = (
+        footprint(graph(), optimizer, summary, batch_size=64, shards=2)
+        for summary in (SUMMARY, streamed)
+    )
+    assert windowed.data == whole.data == 2_000 * 65 * 4

@@ -63,12 +63,11 @@ def ends_within(pid: int, seconds: float) -> bool:
         os.close(handle)
 
 
-def test_a_socket_is_abandoned_once_its_other_end_is_closed_and_read_empty() -> None:
+def test_a_socket_is_abandoned_once_its_other_end_is_closed_whatever_that_said_before() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         assert not is_abandoned(theirs.fileno())
         ours.send(b"task")
-        ours.close()
         assert not is_abandoned(theirs.fileno())
-        theirs.recv(10)
+        ours.close()
         assert is_abandoned(theirs.fileno())

@@ -142,12 +142,11 @@ def open_stream(request: Request) -> Streamed:
     extents = find_extents(spec.source, request.roots, TRAINING)
     place = Place(spec, spec.source, TRAINING)
     first = _FirstRows(extents, request.roots)
-    row = dataset_of(first, "", place, request.answers, joined=request.joined)
+    row = _row(first, place, request, _stream_faults(stream))
     targets = tuple(answer.name for answer in request.answers)
     names = tuple(dict.fromkeys((*input_names(spec, first, targets), *targets)))
     used = tuple(extent for name in names if isinstance(extent := extents[name], Extent))
     faults = [
-        *_stream_faults(stream),
         *length_faults(_parts(spec, names, used, request, place)),
         *split_faults(used[0].shape[0], spec.validation_fraction),
     ]
@@ -158,6 +157,17 @@ def open_stream(request: Request) -> Streamed:
     block_rows = min(rows_of(BLOCK_BYTES, row_bytes), -(-window_rows // LEAST_BLOCKS))
     blocking = Blocking(used[0].shape[0], block_rows)
     return Streamed(request, names, used, blocking, -(-window_rows // block_rows), row)
+
+
+def _row(first: _FirstRows, place: Place, request: Request, faults: list[Fault]) -> Dataset:
+    """The dataset of the first row; raises DataError with these faults too."""
+    try:
+        row = dataset_of(first, "", place, request.answers, joined=request.joined)
+    except DataError as error:
+        raise DataError((*faults, *error.faults)) from None
+    if faults:
+        raise DataError(tuple(faults))
+    return row
 
 
 def _stream_faults(stream: Stream) -> list[Fault]:

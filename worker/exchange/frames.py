@@ -1,12 +1,12 @@
 """What travels between members: a header, and bytes that a checksum covers."""
 
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate, pairwise
 from typing import NamedTuple
+from zlib import crc32
 
 # Job, kind, row, formation, sequence, heard, length, offset; then the checksums of these and of
 # the body. A header says where its body belongs, so it has to be sound before that is read.
@@ -91,14 +91,28 @@ class Damaged(ValueError):
 def packed(header: Header | tuple[int, ...], body: Body) -> bytes:
     """The header as it travels."""
     fields = _FIELDS.pack(*header)
-    checksum = zlib.crc32(fields)
-    return fields + _CHECKSUMS.pack(checksum, zlib.crc32(body, checksum))
+    checksum = crc32(fields)
+    return fields + _CHECKSUMS.pack(checksum, crc32(body, checksum))
+
+
+def whole(data: bytes) -> Header | None:
+    """The header of data that is one frame and nothing else, and sound; else None."""
+    if len(data) < HEADER:
+        return None
+    header = _FIELDS.unpack_from(data)
+    checksum, of_body = _CHECKSUMS.unpack_from(data, _FIELDS.size)
+    is_sound = (
+        header[6] == len(data) - HEADER
+        and crc32(data[: _FIELDS.size]) == checksum
+        and crc32(data[HEADER:], checksum) == of_body
+    )
+    return Header._make(header) if is_sound else None
 
 
 def unpacked(data: bytes) -> Header:
     """The header that these bytes are. Raises Damaged."""
     checksum, _ = _CHECKSUMS.unpack_from(data, _FIELDS.size)
-    if zlib.crc32(data[: _FIELDS.size]) != checksum:
+    if crc32(data[: _FIELDS.size]) != checksum:
         raise Damaged("a frame whose header's checksum is wrong")
     return Header(*_FIELDS.unpack_from(data))
 
@@ -106,5 +120,5 @@ def unpacked(data: bytes) -> Header:
 def check(header: bytes, body: Body) -> None:
     """Raises Damaged where the body is not the one that goes with a header."""
     checksum, of_body = _CHECKSUMS.unpack_from(header, _FIELDS.size)
-    if zlib.crc32(body, checksum) != of_body:
+    if crc32(body, checksum) != of_body:
         raise Damaged("a frame whose checksum is wrong")

@@ -17,6 +17,7 @@ from gradloom.worker.exchange.frames import (
     check,
     packed,
     unpacked,
+    whole,
 )
 from gradloom.worker.exchange.sockets import make_patient
 from gradloom.worker.messages import Member
@@ -108,6 +109,61 @@ class Link:
         self._queue.append(frame)
         self.flush()
 
+    def say(self, kind: Kind, body: bytes) -> None:
+        """Writes a short frame: as send, and sooner where nothing else is to be written."""
+        connection = self.connection
+        if connection is None or self._leaving or self._queue or len(body) > _GULP:
+            self.send(Frame(kind, body))
+            return
+        sequence, self._next = self._next, (self._next + 1) & 0xFFFFFFFF
+        header = (self._job, kind, 0, self._formation, sequence, self.heard, len(body), 0)
+        data = packed(header, body) + body
+        if self.keeps:
+            self._kept.append(_Sent(sequence, [memoryview(data)]))
+        self.sent_frames += 1
+        try:
+            count = connection.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            count = 0
+        except OSError as error:
+            raise Gone(error) from error
+        self.sent_bytes += count
+        if count < len(data):
+            self._leaving = [memoryview(data)[count:]]
+
+    def hear(self, kind: Kind) -> bytes | None:
+        """A frame of that kind, if it is the next thing to come within a moment.
+
+        None where it is not; what has come then is received. Raises Gone, Damaged.
+        """
+        connection = self.connection
+        if connection is None or self.inbox or self._last or self._header or self.takes_descriptors:
+            return None
+        try:
+            data = connection.recv(_GULP)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise Gone(error) from error
+        header = whole(data)
+        if header and header.kind == kind and self._is_next(header):
+            self.heard = (self.heard + 1) & 0xFFFFFFFF
+            self._forget(header.heard)
+            return data[HEADER:]
+        if not data:
+            raise Gone(None)
+        self._last = len(data)
+        self._room[: self._last] = data
+        self._parse()
+        return None
+
+    def _is_next(self, header: Header) -> bool:
+        return (
+            header.sequence == self.heard
+            and header.job == self._job
+            and header.formation == self._formation
+        )
+
     def send_last(self, frame: Frame) -> None:
         """Writes a frame before all that has not begun to leave, which is dropped."""
         self._queue.clear()
@@ -136,8 +192,8 @@ class Link:
             (self._job, kind, row, self._formation, sequence, self.heard, len(body), frame.offset),
             body,
         )
-        whole = (header, body) if len(body) > _GULP else (b"".join((header, body)),)
-        parts = [memoryview(part) for part in whole]
+        pieces = (header, body) if len(body) > _GULP else (b"".join((header, body)),)
+        parts = [memoryview(piece) for piece in pieces]
         if self.keeps:
             self._kept.append(_Sent(sequence, parts))
         self.sent_frames += 1
@@ -167,44 +223,37 @@ class Link:
 
         Returns whether anything came. Raises Gone, Damaged.
         """
-        return self._received(socket.MSG_DONTWAIT)
-
-    def await_some(self) -> bool:
-        """The same, but waits for a moment where nothing has come yet."""
-        return self._received(0)
-
-    def _received(self, flags: int) -> bool:
         come = 0
         while self.connection and come < _AT_ONCE:
             try:
-                count = self._read(self.connection, flags)
+                count = self._read(self.connection)
             except BlockingIOError:
                 return come > 0
             except OSError as error:
                 raise Gone(error) from error
             if not count:
                 raise Gone(None)
-            come, flags = come + count, socket.MSG_DONTWAIT
+            come += count
             if count < _GULP and self._header is None:
                 break
         return come > 0
 
-    def _read(self, connection: socket.socket, flags: int) -> int:
+    def _read(self, connection: socket.socket) -> int:
         if self._header is not None:
-            count = connection.recv_into(self._rest, 0, flags)
+            count = connection.recv_into(self._rest, 0, socket.MSG_DONTWAIT)
             self._filled += count
             self._end_if_whole()
             return count
-        count = self._gulped(connection, self._room[self._last :], flags)
+        count = self._gulped(connection, self._room[self._last :])
         self._last += count
         self._parse()
         return count
 
-    def _gulped(self, connection: socket.socket, room: memoryview, flags: int) -> int:
+    def _gulped(self, connection: socket.socket, room: memoryview) -> int:
         if not self.takes_descriptors:
-            return connection.recv_into(room, 0, flags)
+            return connection.recv_into(room, 0, socket.MSG_DONTWAIT)
         size = socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
-        flags |= socket.MSG_CMSG_CLOEXEC
+        flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
         count, rights, _, _ = connection.recvmsg_into([room], size, flags)
         for level, kind, data in rights:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):

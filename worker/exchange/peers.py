@@ -154,23 +154,35 @@ class Peers:
 
     def hear(self, peers: Sequence[Peer], kind: Kind) -> list[Frame]:
         """The next frame of each peer, which is of that kind, once all have come."""
-        for peer in peers:
-            if not peer.link.inbox and peer.link.connection:
-                self._hear_one(peer)
-        late = [peer for peer in peers if not peer.link.has(kind)]
-        if late:
+        missing = [peer for peer in peers if not peer.link.has(kind)]
+        if missing:
             self.wait(lambda: [peer for peer in peers if not peer.link.has(kind)])
         return [peer.link.take() for peer in peers]
 
-    def _hear_one(self, peer: Peer) -> None:
-        """Waits for one peer for a moment: most often it is all that is needed."""
+    def hear_note(self, peer: Peer, kind: Kind) -> bytes:
+        """The next frame of one peer, which is short; most often no other one is looked at."""
+        try:
+            body = peer.link.hear(kind)
+        except (Gone, Damaged) as error:
+            self._fail(peer, error)
+            body = None
+        return bytes(self.hear((peer,), kind)[0].body) if body is None else body
+
+    def say(self, peers: Sequence[Peer], kind: Kind, body: bytes) -> None:
+        """Tells some peers something short."""
+        for peer in peers:
+            try:
+                peer.link.say(kind, body)
+            except Gone as error:
+                self._fail(peer, error)
+        self.settle(peers)
+
+    def _fail(self, peer: Peer, error: Gone | Damaged) -> None:
         try:
             with self._heeding(peer):
-                if peer.link.await_some():
-                    peer.heard_at = monotonic()
-                self._heed(peer)
-        except (Broken, NoRoom) as error:
-            self._tell(error)
+                raise error
+        except (Broken, NoRoom) as broken:
+            self._tell(broken)
             raise
 
     def send(self, peer: Peer, frame: Frame) -> None:
@@ -181,6 +193,8 @@ class Peers:
 
     def settle(self, peers: Sequence[Peer]) -> None:
         """Waits until all that they are sent has left."""
+        for peer in peers:
+            self._attend(peer)
         if any(peer.link.owes for peer in peers):
             self.wait(lambda: [peer for peer in peers if peer.link.owes])
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-from gradloom.worker.exchange.frames import Frame, Kind, bundled, unbundled
+from gradloom.worker.exchange.frames import Kind, bundled, unbundled
 from gradloom.worker.exchange.peers import Peer, Peers
 from gradloom.worker.exchange.swap import Swap
 from gradloom.worker.exchange.topology import Topology
@@ -57,17 +57,13 @@ class Follower:
 
     def agree(self, note: bytes) -> tuple[bytes, ...]:
         """See Role."""
-        self._peers.send(self._leader, Frame(Kind.NOTE, note))
-        return unbundled(self._await(Kind.NOTES).body)
+        self._peers.say((self._leader,), Kind.NOTE, note)
+        return unbundled(self._peers.hear_note(self._leader, Kind.NOTES))
 
     def swap(self) -> None:
         """See Role."""
         if self._swaps:
-            self._await(Kind.SUMMED)
-
-    def _await(self, kind: Kind) -> Frame:
-        (frame,) = self._peers.hear((self._leader,), kind)
-        return frame
+            self._peers.hear_note(self._leader, Kind.SUMMED)
 
     @property
     def sent(self) -> tuple[int, int]:
@@ -107,16 +103,16 @@ class Leader:
 
     def agree(self, note: bytes) -> tuple[bytes, ...]:
         """See Role."""
-        cell = (note, *(bytes(frame.body) for frame in self._gather(self._followers)))
+        cell = (note, *[self._peers.hear_note(peer, Kind.NOTE) for peer in self._followers])
         notes = self._ordered(self._with_others(cell)) if self._leaders else cell
         if self._followers:
-            self._tell(self._followers, Frame(Kind.NOTES, bundled(notes)))
+            self._peers.say(self._followers, Kind.NOTES, bundled(notes))
         return notes
 
     def _with_others(self, cell: tuple[bytes, ...]) -> list[tuple[bytes, ...]]:
         """The notes of each cell, in the order of the cells."""
-        self._tell(self._leaders, Frame(Kind.NOTE, bundled(cell)))
-        cells = [unbundled(frame.body) for frame in self._gather(self._leaders)]
+        self._peers.say(self._leaders, Kind.NOTE, bundled(cell))
+        cells = [unbundled(self._peers.hear_note(peer, Kind.NOTE)) for peer in self._leaders]
         for peer in self._leaders:
             peer.link.faults = 0
         return [*cells[: self._own], cell, *cells[self._own :]]
@@ -125,14 +121,6 @@ class Leader:
         notes = zip(self._places, (note for cell in cells for note in cell), strict=True)
         return tuple(note for _, note in sorted(notes))
 
-    def _gather(self, peers: tuple[Peer, ...]) -> list[Frame]:
-        return self._peers.hear(peers, Kind.NOTE)
-
-    def _tell(self, peers: tuple[Peer, ...], frame: Frame) -> None:
-        for peer in peers:
-            self._peers.send(peer, frame)
-        self._peers.settle(peers)
-
     def swap(self) -> None:
         """See Role."""
         if self._swap is None:
@@ -140,7 +128,7 @@ class Leader:
         self._swap.begin()
         self._peers.wait(partial(self._lacking, self._swap))
         self._swap.reset()
-        self._tell(self._followers, Frame(Kind.SUMMED))
+        self._peers.say(self._followers, Kind.SUMMED, b"")
 
     def _lacking(self, swap: Swap) -> list[Peer]:
         """Sums that were added up meanwhile begin to leave."""

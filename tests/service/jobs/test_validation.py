@@ -31,7 +31,7 @@ from gradloom.service.jobs.validation import (
 from gradloom.service.wire import spec_to_wire
 from gradloom.v1 import specs_pb2
 from gradloom.worker.data.files import Roots
-from gradloom.worker.data.spec import DataSource, DataSpec, Normalize
+from gradloom.worker.data.spec import DataSource, DataSpec, Normalize, Stream
 from gradloom.worker.engine.spec import (
     Adam,
     AdamW,
@@ -726,3 +726,21 @@ def test_b062_labels_of_a_part_are_whole_numbers(roots: Roots) -> None:
     (fault,) = faults_of(wrong, roots)
     assert fault.field == "loss.joint.parts[0].target"
     assert "class labels are whole numbers from 0" in fault.description
+
+
+def test_a_stream_is_another_job_with_rows_in_its_window_alone(roots: Roots) -> None:
+    held = validate(SPEC, roots)
+    streamed = validate(data(stream=Stream(16))(SPEC), roots)
+    assert streamed.plan.training_rows == held.plan.training_rows
+    assert streamed.footprint.data < held.footprint.data
+    assert streamed.spec_sha256 != held.spec_sha256
+    assert streamed.data_sha256 != held.data_sha256
+
+
+def test_a_stream_s_faults_are_told_with_all_others(roots: Roots) -> None:
+    spec = optimizer(Adam(-1.0))(data(stream=Stream(-5), target="halves")(SPEC))
+    assert {fault.field for fault in faults_of(spec, roots)} == {
+        "optimizer.adam.learning_rate",
+        "data.stream.window_rows",
+        "data.target",
+    }

@@ -121,6 +121,7 @@ class InProcessFleet:
     """Two CPUs that never were."""
 
     may_share = True
+    trouble = ""
     cpus = 2
 
     def __init__(self, fate: Fate = lambda worker, order: None) -> None:
@@ -180,7 +181,7 @@ def surroundings(folder: Path, fleet: InProcessFleet) -> Surroundings:
 
 
 def submit(around: Surroundings, wanted: JobSpec, name: str = "jobs/clouds-1") -> Job:
-    """The job as the API would create it, but with so many checkpoints that a short one has some."""
+    """The job as the API would create it, but with checkpoints so often that all have some."""
     checked = validate(wanted, Roots(tuple(Path(root) for root in around.roots)))
     often = replace(wanted.checkpoints, interval=wanted.checkpoints.interval / 100)
     wanted, now = replace(wanted, checkpoints=often), around.now()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from gradloom.service.errors import QuotaExceeded
-from gradloom.service.jobs.job import Job, StateChanged
+from gradloom.service.jobs.job import IncidentHappened, Job, StateChanged
 from gradloom.service.jobs.memory_store import MemoryStore
+from gradloom.service.jobs.spec import Resources
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.floor import Floor
 from gradloom.service.training.surroundings import Surroundings
@@ -31,7 +32,7 @@ class Gate:
         self.open = threading.Event()
 
     def fate(self, worker: int, order: Order) -> None:
-        self.open.wait(10)
+        self.open.wait(60)
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def await_state(around: Surroundings, job: Job, state: State) -> Job:
 
     forget = around.store.subscribe(look)
     look(job.name)
-    assert reached.wait(10), around.store.get(job.name)
+    assert reached.wait(60), around.store.get(job.name)
     forget()
     return around.store.get(job.name)
 
@@ -79,7 +80,7 @@ def await_queue(around: Surroundings, job: Job) -> Job:
 
     forget = around.store.subscribe(look)
     look(job.name)
-    assert told.wait(10)
+    assert told.wait(60)
     forget()
     return around.store.get(job.name)
 
@@ -129,7 +130,7 @@ def test_a_running_job_can_be_cancelled(around: Surroundings, gate: Gate) -> Non
         job = await_state(around, submit(around, spec(epochs=500)), State.RUNNING)
         around.store.cancel(job.name)
         gate.open.set()
-        assert ended(around, job.name).wait(10)
+        assert ended(around, job.name).wait(60)
     assert around.store.get(job.name).state is State.CANCELLED
 
 
@@ -179,3 +180,55 @@ def test_a_full_disk_costs_time_and_not_the_job(around: Surroundings, gate: Gate
     gate.open.set()
     with working(full):
         await_state(full, submit(full, spec()), State.SUCCEEDED)
+
+
+def test_a_running_job_makes_room_for_the_next_and_grows_again(
+    around: Surroundings, gate: Gate
+) -> None:
+    """Two CPUs: the first job has both until the second comes, which it can do with one for."""
+    elastic = replace(spec(epochs=400), resources=Resources(workers=2, min_workers=1))
+    gate.open.set()
+    with working(around):
+        first = await_workers(around, submit(around, elastic, "jobs/a"), 2)
+        second = submit(around, spec(workers=1, epochs=100), "jobs/b")
+        await_workers(around, first, 1)
+        await_state(around, second, State.SUCCEEDED)
+        await_workers(around, first, 2)
+        around.store.cancel(first.name)
+        await_state(around, first, State.CANCELLED)
+
+
+def test_the_user_changes_how_many_workers_a_running_job_has(
+    around: Surroundings, gate: Gate
+) -> None:
+    gate.open.set()
+    with working(around):
+        job = await_workers(around, submit(around, spec(workers=1, epochs=400)), 1)
+        around.store.change_resources(job.name, lambda job: Resources(workers=2))
+        await_workers(around, job, 2)
+        around.store.change_resources(job.name, lambda job: Resources(workers=1))
+        await_workers(around, job, 1)
+        around.store.cancel(job.name)
+        await_state(around, job, State.CANCELLED)
+    reasons = incidents(around, job)
+    assert reasons == [Reason.WORKERS_CHANGED, Reason.WORKERS_CHANGED]
+
+
+def incidents(around: Surroundings, job: Job) -> list[Reason]:
+    history = around.store.history(job.name, 0, 10_000)
+    return [each.event.reason for each in history if isinstance(each.event, IncidentHappened)]
+
+
+def await_workers(around: Surroundings, job: Job, workers: int) -> Job:
+    """The job once so many workers share its shards."""
+    reached = threading.Event()
+
+    def look(name: str) -> None:
+        if len(around.store.get(job.name).assignments) == workers:
+            reached.set()
+
+    forget = around.store.subscribe(look)
+    look(job.name)
+    assert reached.wait(60), around.store.get(job.name)
+    forget()
+    return around.store.get(job.name)

@@ -1,26 +1,28 @@
-"""The queue moves in order, as far as the CPUs go."""
+"""The queue moves in order, as far as the CPUs go; what is left goes to jobs that may grow."""
 
 from gradloom.service.jobs.states import Reason
-from gradloom.service.training.scheduler import Hold, Start, Waiting, decide
+from gradloom.service.training.scheduler import Demand, Hold, Start, allot, decide
 
 
 def test_as_many_jobs_start_as_fit() -> None:
-    queue = [Waiting("a", 1), Waiting("b", 1), Waiting("c", 1)]
-    first, second, third = decide(queue, {}, 2, may_share=True)
+    queue = [Demand("a", 1), Demand("b", 1), Demand("c", 1)]
+    first, second, third = decide(queue, [], 2, may_share=True)
     assert (first, second) == (Start("a", 1), Start("b", 1))
     assert isinstance(third, Hold)
     assert third.blocked_by == ("a", "b")
 
 
 def test_nobody_overtakes_a_larger_job_in_front() -> None:
-    large, small = decide([Waiting("large", 2), Waiting("small", 1)], {"x": 1}, 2, may_share=True)
+    large, small = decide(
+        [Demand("large", 2), Demand("small", 1)], [Demand("x", 1)], 2, may_share=True
+    )
     assert isinstance(large, Hold)
     assert isinstance(small, Hold)
     assert (large.position, small.position) == (1, 2)
 
 
 def test_a_job_waits_with_its_reason() -> None:
-    (hold,) = decide([Waiting("a", 2)], {"x": 2}, 2, may_share=True)
+    (hold,) = decide([Demand("a", 2)], [Demand("x", 2)], 2, may_share=True)
     assert hold == Hold(
         "a",
         1,
@@ -31,15 +33,54 @@ def test_a_job_waits_with_its_reason() -> None:
 
 
 def test_more_workers_than_cpus_share_this_machine() -> None:
-    assert decide([Waiting("a", 8)], {}, 2, may_share=True) == (Start("a", 2),)
+    assert decide([Demand("a", 8)], [], 2, may_share=True) == (Start("a", 2),)
 
 
 def test_a_job_too_large_for_the_cluster_lets_others_pass() -> None:
-    hold, start = decide([Waiting("large", 8), Waiting("a", 1)], {}, 2, may_share=False)
+    hold, start = decide([Demand("large", 8), Demand("a", 1)], [], 2, may_share=False)
     assert isinstance(hold, Hold)
     assert hold.reason is Reason.INSUFFICIENT_CAPACITY
     assert start == Start("a", 1)
 
 
 def test_an_empty_queue_decides_nothing() -> None:
-    assert decide([], {"a": 2}, 2, may_share=True) == ()
+    assert decide([], [Demand("a", 2)], 2, may_share=True) == ()
+
+
+def test_a_job_that_can_do_with_fewer_makes_room_for_the_next() -> None:
+    elastic, waiting = Demand("elastic", 2, fewest=1), Demand("next", 1)
+    assert decide([waiting], [elastic], 2, may_share=False) == (Start("next", 1),)
+    assert allot([elastic], 2) == {"elastic": 2}
+    assert allot([elastic, waiting], 2) == {"elastic": 1, "next": 1}
+
+
+def test_a_job_starts_with_as_few_workers_as_it_can_do_with() -> None:
+    assert decide([Demand("a", 4, fewest=1)], [Demand("x", 1)], 2, may_share=False) == (
+        Start("a", 1),
+    )
+
+
+def test_free_cpus_go_to_jobs_in_order_first_to_what_they_want() -> None:
+    jobs = [Demand("a", 2, fewest=1, most=8), Demand("b", 2, fewest=1, most=8)]
+    counts = [tuple(allot(jobs, cpus).values()) for cpus in range(2, 9)]
+    assert counts == [(1, 1), (2, 1), (2, 2), (3, 2), (4, 2), (5, 2), (6, 2)]
+
+
+def test_a_job_keeps_its_fewest_workers_when_cpus_vanish() -> None:
+    assert allot([Demand("a", 4, fewest=2), Demand("b", 2)], 1) == {"a": 2, "b": 2}
+
+
+def test_workers_that_are_more_than_the_cpus_share_them() -> None:
+    assert allot([Demand("a", 8)], 2) == {"a": 8}
+
+
+def test_a_job_that_may_have_fewer_than_the_cpus_is_not_made_to_share_them() -> None:
+    assert allot([Demand("a", 8, fewest=1)], 2) == {"a": 2}
+
+
+def test_nothing_starts_while_the_fleet_is_in_trouble() -> None:
+    held = decide([Demand("a", 1), Demand("b", 1)], [], 2, may_share=True, trouble="no head")
+    assert held == tuple(
+        Hold(name, position, (), Reason.RAY_UNREACHABLE, "no head")
+        for position, name in enumerate("ab", 1)
+    )

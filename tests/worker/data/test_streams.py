@@ -218,9 +218,8 @@ def test_f61_so_is_a_label_that_is_none(tmp_path: Path) -> None:
 
 def test_all_that_is_wrong_with_the_arrays_is_told_at_once(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", x=np.zeros((9, 3)), y=np.arange(10) % 2)
-    spec = DataSpec("y", "rows.npz", validation_fraction=2, stream=Stream(-1))
+    spec = DataSpec("y", "rows.npz", validation_fraction=2, stream=Stream(10))
     assert [field for field, _ in faults_of(tmp_path, spec)] == [
-        "data.stream.window_rows",
         "data.target",
         "data.validation_fraction",
     ]

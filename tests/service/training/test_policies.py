@@ -1,0 +1,64 @@
+"""Whose fault a failure is, and how long to wait before the next worker is tried."""
+
+from gradloom.service.jobs.states import Reason
+from gradloom.service.training.policies import Failure, FailurePolicy
+
+
+def failed(step: int, round: int, reason: Reason = Reason.WORKER_LOST, **more: object) -> Failure:
+    fields = {"started": True, "time": 0.0} | more
+    return Failure(reason, "its story", step, round, **fields)  # type: ignore[arg-type]
+
+
+def test_replacements_wait_longer_and_longer() -> None:
+    policy, waited = FailurePolicy(99), []
+    for number in range(9):
+        policy = policy.after(failed(number, number))
+        waited.append(policy.backoff())
+    assert waited == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+def test_workers_that_die_together_count_once_for_the_wait() -> None:
+    assert FailurePolicy(99).after(failed(5, 1), failed(5, 1)).backoff() == 0.0
+
+
+def test_old_failures_make_nobody_wait() -> None:
+    policy = FailurePolicy(99).after(failed(1, 1)).after(failed(2, 2, time=601.0))
+    assert policy.backoff() == 0.0
+
+
+def test_faults_of_nodes_and_networks_use_no_budget() -> None:
+    policy = FailurePolicy(budget=1)
+    for number in range(9):
+        policy = policy.after(failed(3, number, Reason.NETWORK_CUT))
+        assert policy.verdict() is None
+
+
+def test_a_death_somewhere_in_a_long_round_may_have_been_at_each_of_its_steps() -> None:
+    policy = FailurePolicy(10).after(failed(10, 1, end=20))
+    assert [policy.steps_until_suspect(step) for step in (5, 10, 19, 20)] == [5, 1, 1, None]
+
+
+def test_deaths_at_one_step_end_the_job_however_long_their_rounds_were() -> None:
+    policy = FailurePolicy(10).after(failed(10, 1, end=20), failed(15, 2, end=16))
+    assert policy.verdict() is None
+    verdict = policy.after(failed(15, 3, end=16)).verdict()
+    assert verdict and verdict.reason is Reason.CRASH_LOOP
+
+
+def test_a_verdict_names_the_cause_the_worker_the_node_the_step_and_its_last_words() -> None:
+    last = failed(
+        4, 9, Reason.WORKER_ERROR, worker=3, node="node-b", log=("Traceback", "ValueError: 7")
+    )
+    verdict = FailurePolicy(10).after(failed(4, 8, Reason.WORKER_ERROR), last).verdict()
+    assert verdict
+    for part in ("its story", "worker 3", "node-b", "step 5", "ValueError: 7"):
+        assert part in verdict.message
+
+
+def test_who_cannot_start_costs_nothing_while_others_train() -> None:
+    policy = FailurePolicy(2)
+    for _ in range(4):
+        policy = policy.after(failed(1, 1, Reason.WORKER_START_FAILED, started=False))
+    assert policy.verdict(goes_on=True) is None
+    verdict = policy.verdict()
+    assert verdict and verdict.reason is Reason.WORKER_START_FAILED

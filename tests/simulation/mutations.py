@@ -1,0 +1,105 @@
+"""Guards of the coordinator taken away one at a time: what each keeps out must then show.
+
+A mutation is a function that, given a patch, makes the real thing worse.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+
+from gradloom.service.training.coordinator import Coordinator
+from gradloom.service.training.events import RoundBroken, Send, WorkerAnswered
+from gradloom.service.training.policies import FailurePolicy
+from gradloom.service.training.round import Round, Word
+from gradloom.worker.messages import Formation, Work
+
+
+def _without_round_check(patch: pytest.MonkeyPatch) -> None:
+    """An answer counts for the round under way, whichever it was given to."""
+
+    def hear(round: Round, word: Word) -> bool:
+        if word.worker not in round.pending:
+            return False
+        round.pending.discard(word.worker)
+        round.answers[word.worker] = word
+        return True
+
+    answered = Coordinator._answered
+
+    def relabelled(self: Coordinator, event: WorkerAnswered) -> object:
+        return answered(self, replace(event, round=self.round))
+
+    patch.setattr(Round, "hear", hear)
+    patch.setattr(Coordinator, "_answered", relabelled)
+
+
+def _at_the_largest_step(patch: pytest.MonkeyPatch) -> None:
+    """After a break all are to stand where the one furthest on does."""
+    standing = Round.standing
+
+    def furthest(round: Round, holders: Mapping[int, bool]) -> dict[int, int]:
+        found = standing(round, holders)
+        return dict.fromkeys(found, max(found.values(), default=0))
+
+    patch.setattr(Round, "standing", furthest)
+
+
+def _without_fence(patch: pytest.MonkeyPatch) -> None:
+    """Nobody makes sure that a process that was given up has ended."""
+    send = Coordinator._send
+
+    def unfenced(self: Coordinator, worker: int, work: Work, formation: Formation) -> Send:
+        return replace(send(self, worker, work, formation), fence=())
+
+    patch.setattr(Coordinator, "_send", unfenced)
+
+
+def _with_late_answers(patch: pytest.MonkeyPatch) -> None:
+    """One that was given up is a member again as soon as it says something."""
+    heard = Coordinator._heard
+
+    def forgiving(self: Coordinator, word: Word) -> object:
+        if self._round and isinstance(word, WorkerAnswered | RoundBroken):
+            self._round.answers[word.worker] = word
+            self._round.pending.discard(word.worker)
+            return self._settled_or_waiting(self._round)
+        return heard(self, word)
+
+    answered = Coordinator._answered
+
+    def accepted(self: Coordinator, event: WorkerAnswered) -> object:
+        return answered(self, event) or forgiving(self, event)
+
+    patch.setattr(Coordinator, "_heard", forgiving)
+    patch.setattr(Coordinator, "_answered", accepted)
+
+
+def _without_the_state(patch: pytest.MonkeyPatch) -> None:
+    """Who comes where nobody holds the state is not given it."""
+    send = Coordinator._send
+
+    def empty(self: Coordinator, worker: int, work: Work, formation: Formation) -> Send:
+        return replace(send(self, worker, work, formation), load=False)
+
+    patch.setattr(Coordinator, "_send", empty)
+
+
+def _without_a_limit(patch: pytest.MonkeyPatch) -> None:
+    """Nobody is ever given up for saying nothing."""
+    patch.setattr(Coordinator, "_overdue", lambda self, number, time: [])
+
+
+def _without_verdicts(patch: pytest.MonkeyPatch) -> None:
+    """A job that is not finite goes on."""
+    patch.setattr(FailurePolicy, "verdict", lambda self, goes_on=False: None)
+
+
+MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "no check of the round": _without_round_check,
+    "the largest step instead of the smallest": _at_the_largest_step,
+    "no fence": _without_fence,
+    "late answers count": _with_late_answers,
+    "no state for who joins": _without_the_state,
+    "no limit on a round": _without_a_limit,
+}
