@@ -84,7 +84,7 @@ def _scratch(logs: Path) -> Iterator[Path]:
     finally:
         logs.mkdir(parents=True, exist_ok=True)
         for log in [*folder.rglob("*.log"), *folder.glob("history.jsonl")]:
-            if "ray" not in log.relative_to(folder).parts:
+            if "session_" not in str(log):
                 shutil.copy(log, logs / "-".join(log.relative_to(folder).parts))
 
 
@@ -144,6 +144,7 @@ def _fight(
         ),
         at_once=options.at_once,
         patience=options.patience,
+        means=phase.means,
         tell=lambda words: _tell(f"{backend}: {words}"),
     )
     leaks: list[str] = []

@@ -13,6 +13,8 @@ _PORT = 6379
 _RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-stats")
 # The least that Ray accepts.
 _OBJECT_STORE_BYTES = 80_000_000
+# Ray's own processes start one after the other, on cores that may be busy.
+_START_SECONDS = 120.0
 # What a caller's environment may say about other clusters, or the way to them.
 _LEFT_OUT = ("RAY_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -61,6 +63,7 @@ class RayCluster:
             f"--num-cpus={self.cpus[host.name]}",
             f"--object-store-memory={_OBJECT_STORE_BYTES}",
             env=self.environment,
+            seconds=_START_SECONDS,
         )
 
 

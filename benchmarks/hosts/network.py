@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.hosts.keeper import Inside, Keeper
-from benchmarks.hosts.tools import CannotUse, require, run
+from benchmarks.hosts.tools import SECONDS, CannotUse, require, run
 
 # Addresses set aside for measurements (RFC 2544), one subnet a network.
 _SUBNET = "198.18.{}"
@@ -62,10 +62,15 @@ class Host:
             self._keeper.end()
             self._keeper = None
 
-    def run(self, *command: str, text: str = "", env: Mapping[str, str] | None = None) -> str:
+    def run(
+        self,
+        *command: str,
+        text: str = "",
+        env: Mapping[str, str] | None = None,
+        seconds: float = SECONDS,
+    ) -> str:
         """What a command prints there; a failure is CannotUse with its last line."""
-        words = [f"{key}={value}" for key, value in (env or {}).items()]
-        return run(command[0], self.keeper.inside(["env", *words, *command]), text)
+        return run(command[0], self.keeper.inside(command), text, env, seconds)
 
     def start(
         self, command: Sequence[str], env: Mapping[str, str], output: int | None = None

@@ -3,9 +3,9 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-SECONDS = 20.0
+SECONDS = 90.0
 
 # Debian's package of each program.
 PACKAGES = {
@@ -35,12 +35,26 @@ def require(*tools: str) -> None:
             raise CannotUse(tool, "needs root to make hosts")
 
 
-def run(tool: str, command: Sequence[str], text: str = "") -> str:
+def run(
+    tool: str,
+    command: Sequence[str],
+    text: str = "",
+    env: Mapping[str, str] | None = None,
+    seconds: float = SECONDS,
+) -> str:
     """What a command prints when it is given a text; CannotUse names the tool where it fails."""
     try:
         done = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=SECONDS, check=False
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            env=env,
+            timeout=seconds,
+            check=False,
         )
+    except subprocess.TimeoutExpired:
+        raise CannotUse(tool, f"not done within {seconds:.0f} s: {' '.join(command)}") from None
     except FileNotFoundError:
         raise CannotUse(tool, f"is not installed (Debian: {PACKAGES[tool]})") from None
     if done.returncode != 0:

@@ -1,7 +1,7 @@
 """Hosts that tests share; tests are skipped where they cannot be made, with what refuses."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cache
 
 import pytest
@@ -20,19 +20,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def hosts() -> Iterator[Network]:
-    """Three hosts that are on. Whoever makes a fault heals it."""
+    """Three hosts that are on, with nothing on them. Whoever makes a fault heals it."""
+    with made_hosts() as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RayCluster]:
+    """A Ray on three other hosts, two CPUs each."""
+    with made_hosts() as up, ray_cluster(up, CPUS_EACH) as ray:
+        yield ray
+
+
+@contextmanager
+def made_hosts() -> Iterator[Network]:
     with ExitStack() as stack:
         try:
             up = stack.enter_context(network())
         except CannotUse as refusal:
             pytest.skip(str(refusal))
-        yield up
-
-
-@pytest.fixture(scope="session")
-def cluster(hosts: Network) -> Iterator[RayCluster]:
-    """A Ray on the three hosts, two CPUs each."""
-    with ray_cluster(hosts, CPUS_EACH) as up:
         yield up
 
 

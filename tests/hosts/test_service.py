@@ -1,19 +1,35 @@
-"""A service whose workers are on three hosts, and what they come to: the weights of one host."""
+"""Workers on three hosts come to the weights of one, whatever the network does meanwhile."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 
 import pytest
 
 from benchmarks.hosts.cluster import RayCluster
+from benchmarks.hosts.faults import cut, loss, one_way_cut, slow
+from benchmarks.hosts.network import Host
 from benchmarks.hosts.service import Service, service
+from gradloom.service.client import Client
 from gradloom.service.jobs.job import Job
-from gradloom.service.watching import ProgressEvent
+from gradloom.service.jobs.states import Reason
+from gradloom.service.watching import IncidentEvent, ProgressEvent
 from tests.system import service_process
 from tests.system.digits import digits
 
-pytestmark = [pytest.mark.process, pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.ray, pytest.mark.timeout(400)]
 
-EPOCHS = 1
+# Jobs that end by themselves, and such as take longer than a fault of some seconds.
+SHORT, LONG = 3, 150
+# Enough steps for limits to have been learned.
+STEPS_BEFORE = 60
+
+Undisturbed = Callable[[int], str]
+Fault = AbstractContextManager[None]
 
 
 @pytest.fixture(scope="module")
@@ -24,20 +40,139 @@ def across(cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """The digits job as one process of this machine trains it."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
+    """The weights of the digits job of so many epochs, by one process of this machine."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with service_process.service(folder) as up, up.client() as client:
-        return client.wait(client.submit(digits(EPOCHS), workers=1))
+
+        @cache
+        def weights(epochs: int) -> str:
+            return client.wait(client.submit(digits(epochs), workers=1)).receipt.weights_sha256
+
+        yield weights
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A job that ended; the steps it told of, each with its time; and when the fault began."""
+
+    job: Job
+    steps: tuple[tuple[float, int], ...]
+    incidents: tuple[Reason, ...]
+    fault_time: float
+
+    @property
+    def seconds_to_the_next_step(self) -> float:
+        """From the fault to the first step that was committed after it had begun."""
+        known = max((step for when, step in self.steps if when < self.fault_time), default=0)
+        later = [when for when, step in self.steps if when > self.fault_time and step > known]
+        return later[0] - self.fault_time
+
+    @property
+    def commits_no_step_twice(self) -> bool:
+        """Whether steps only rose, in one attempt."""
+        rises = all(before < after for (_, before), (_, after) in pairwise(self.steps))
+        return rises and len(self.job.attempts) == 1
+
+
+def told(client: Client, epochs: int, fault: Fault | None = None, seconds: float = 0) -> Story:
+    """Trains on three hosts, with a fault for some seconds once the job is under way."""
+    job = client.submit(digits(epochs), workers=3)
+    steps: list[tuple[float, int]] = []
+    incidents: list[Reason] = []
+    began: list[float] = []
+
+    def make_fault() -> None:
+        with fault or nullcontext():
+            began.append(time.monotonic())
+            job_ended.wait(seconds)
+
+    job_ended = threading.Event()
+    thread = threading.Thread(target=make_fault)
+    for event in client.watch(job):
+        match event:
+            case ProgressEvent():
+                steps.append((time.monotonic(), event.progress.step))
+                if fault and not thread.ident and event.progress.step > STEPS_BEFORE:
+                    thread.start()
+            case IncidentEvent():
+                incidents.append(event.reason)
+    job_ended.set()
+    if thread.ident:
+        thread.join()
+    return Story(client.get(job), tuple(steps), tuple(incidents), *(began or [0.0]))
 
 
 def test_workers_on_three_hosts_come_to_the_weights_of_one(
-    across: Service, cluster: RayCluster, undisturbed: Job
+    across: Service, cluster: RayCluster, undisturbed: Undisturbed
 ) -> None:
     with across.client() as client:
-        job = client.submit(digits(EPOCHS), workers=3)
+        job = client.submit(digits(SHORT), workers=3)
         next(event for event in client.watch(job) if isinstance(event, ProgressEvent))
-        nodes = {assignment.node for assignment in client.get(job).assignments}
+        nodes = [assignment.node for assignment in client.get(job).assignments]
         weights = client.wait(job).receipt.weights_sha256
-    assert nodes == {host.name for host in cluster.network.hosts}
-    assert weights == undisturbed.receipt.weights_sha256
+    names = {host.name for host in cluster.network.hosts}
+    assert {name for name in names for node in nodes if node.startswith(name)} == names
+    assert weights == undisturbed(SHORT)
+
+
+@pytest.mark.needs("nft")
+def test_lost_packets_are_noticed_by_nobody(
+    across: Service, cluster: RayCluster, undisturbed: Undisturbed
+) -> None:
+    with across.client() as client, loss(cluster.network, cluster.network.hosts[2], 5):
+        story = told(client, SHORT)
+    assert story.incidents == ()
+    assert story.job.receipt.weights_sha256 == undisturbed(SHORT)
+
+
+@pytest.mark.needs("tc")
+def test_a_slow_link_is_noticed_by_nobody(
+    across: Service, cluster: RayCluster, undisturbed: Undisturbed
+) -> None:
+    with across.client() as client, slow(cluster.network, cluster.network.hosts[2], megabits=20):
+        story = told(client, SHORT)
+    assert story.incidents == ()
+    assert story.job.receipt.weights_sha256 == undisturbed(SHORT)
+
+
+@pytest.mark.parametrize("seconds", [2, 10])
+def test_a_link_that_is_cut_and_healed_changes_no_weight(
+    across: Service, cluster: RayCluster, undisturbed: Undisturbed, seconds: float
+) -> None:
+    with across.client() as client:
+        story = told(client, LONG, cut(cluster.network, cluster.network.hosts[2]), seconds)
+    assert story.commits_no_step_twice
+    assert story.job.receipt.weights_sha256 == undisturbed(LONG)
+
+
+@pytest.mark.needs("ip")
+def test_a_one_way_cut_changes_no_weight(
+    across: Service, cluster: RayCluster, undisturbed: Undisturbed
+) -> None:
+    _, second, third = cluster.network.hosts
+    with across.client() as client:
+        story = told(client, LONG, one_way_cut(third, second), 5)
+    assert story.commits_no_step_twice
+    assert story.job.receipt.weights_sha256 == undisturbed(LONG)
+
+
+def test_the_others_go_on_when_a_host_is_lost(
+    across: Service, cluster: RayCluster, undisturbed: Undisturbed
+) -> None:
+    with across.client() as client:
+        story = told(client, LONG, without_power(cluster, cluster.network.hosts[2]), 5)
+    assert story.commits_no_step_twice and story.incidents
+    assert story.seconds_to_the_next_step < 5
+    assert story.job.receipt.weights_sha256 == undisturbed(LONG)
+
+
+@contextmanager
+def without_power(cluster: RayCluster, host: Host) -> Iterator[None]:
+    """A host is lost; afterwards it is started again and joins the cluster."""
+    cluster.network.power_off(host)
+    try:
+        yield
+    finally:
+        cluster.network.power_on(host)
+        cluster.join(host)
