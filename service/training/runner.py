@@ -189,7 +189,6 @@ class Run:
     def carry_out(self) -> Generator[None, None, End]:
         """Runs until the coordinator says that it is over."""
         try:
-            self._journal.attempt_begins(self._start_step)
             self._handle(Begin())
             self._journal.attempt_begins(self._start_step)  # while the workers load
             while self._end is None:
