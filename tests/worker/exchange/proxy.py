@@ -16,7 +16,7 @@ class Proxy:
     """Passes on what is said to an address; of the frames it sees, spoils so many."""
 
     def __init__(self, address: str, spoil: Spoil, times: int, after: int = 3) -> None:
-        """The first frames of a connection that are let through are after."""
+        """Of the first connection it lets the first frames through, as many as after says."""
         self._target = address.rpartition(":")[::2]
         self._spoil, self._left, self._after = spoil, times, after
         self._lock = Lock()
@@ -30,20 +30,21 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 caller, _ = self._server.accept()
+                after, self._after = self._after, 0
                 called = socket.create_connection((self._target[0], int(self._target[1])))
                 self._open += [caller, called]
                 for source, sink, said in (
                     (caller, called, SAID_BY_CALLER),
                     (called, caller, SAID_BY_CALLED),
                 ):
-                    Thread(target=self._pass, args=(source, sink, said), daemon=True).start()
+                    Thread(target=self._pass, args=(source, sink, said, after), daemon=True).start()
 
-    def _pass(self, source: socket.socket, sink: socket.socket, said: int) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, said: int, after: int) -> None:
         with contextlib.suppress(OSError, EOFError):
             for _ in range(said):
                 sink.sendall(_exactly(source, 1))
             for number, frame in enumerate(_frames(source)):
-                passed = self._spoiled(frame) if number >= self._after else [frame]
+                passed = self._spoiled(frame) if number >= after else [frame]
                 if passed is None:
                     sink.sendall(frame[: len(frame) // 2])
                     break
