@@ -124,6 +124,6 @@ serve: $(BIN)/.installed ## start the service on this machine
 clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
+.PHONY: help install demo test simulate test-parity lint types check protos protos-check constraints \
   bench-ddp bench-engine bench-exchange bench-gradient bench-health bench-start test-bits chaos chaos-short \
-  simulate serve clean
   serve clean
