@@ -109,13 +109,13 @@ bench-start: $(BIN)/.installed ## measure how long a job takes to its first step
 test-bits: $(BIN)/.installed ## prove the same weights by 1 to 8 workers, here and on three hosts
 	$(BIN)/python -m benchmarks.bits
 
-# FAULTS=500 JOBS=200 MINUTES=60 SEED=… BACKENDS=local,ray … (python -m benchmarks.chaos --help)
+# FAULTS=500 JOBS=200 MINUTES=60 SEED=… BACKENDS=local,ray,hosts … (python -m benchmarks.chaos --help)
 chaos: $(BIN)/.installed ## faults at random over hundreds of small jobs, for about an hour
 	$(BIN)/python -m benchmarks.chaos --page docs/chaos.md
 
 # Exit code 77: no namespaces to be had here.
 chaos-short: $(BIN)/.installed ## the same for 3 minutes
-	FAULTS=$${FAULTS:-40} JOBS=$${JOBS:-12} MINUTES=$${MINUTES:-2} SEEDS=1 PAUSE=1 \
+	FAULTS=$${FAULTS:-40} JOBS=$${JOBS:-12} MINUTES=$${MINUTES:-2} SEEDS=1 PAUSE=1 BACKENDS=$${BACKENDS:-local} \
 	  $(BIN)/python -m benchmarks.chaos || test $$? = 77
 
 serve: $(BIN)/.installed ## start the service on this machine
@@ -124,6 +124,6 @@ serve: $(BIN)/.installed ## start the service on this machine
 clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
+.PHONY: help install demo test simulate test-parity lint types check protos protos-check constraints \
   bench-ddp bench-engine bench-exchange bench-gradient bench-health bench-start test-bits chaos chaos-short \
-  simulate serve clean
   serve clean

@@ -27,7 +27,8 @@ from benchmarks.contestant import ROOT
 from benchmarks.exchange_rows import Row, Settings, row
 from benchmarks.exchange_table import show
 from benchmarks.figures import Burst
-from benchmarks.hosts import NoHosts, two_hosts
+from benchmarks.hosts.network import network
+from benchmarks.hosts.tools import CannotUse
 from benchmarks.machine import machine
 from benchmarks.programs import find_torch
 from benchmarks.team import Team, gloos, weavers
@@ -218,17 +219,18 @@ def rows(extent: Extent, torch: str | None, settings: Settings, say: Console) ->
     say.print("two members on one node")
     yield from measure(here("one node", (0, 0)), extent.megabytes, extent, torch, settings)
     try:
-        with two_hosts() as hosts:
+        with network(("host-a", "host-b")) as joined:
+            hosts = joined.hosts
             say.print("two members on two hosts")
             place = Place(
                 "two hosts",
                 (0, 1),
                 tuple(host.address for host in hosts),
-                tuple(host.prefix for host in hosts),
-                tuple(host.device for host in hosts),
+                tuple(tuple(host.keeper.inside(())) for host in hosts),
+                ("eth0", "eth0"),
             )
             yield from measure(place, extent.megabytes, extent, torch, settings)
-    except NoHosts as reason:
+    except CannotUse as reason:
         say.print(f"skipped two hosts: {reason}")
     for count in extent.crowds:
         say.print(f"{count} members on these cores")

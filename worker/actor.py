@@ -39,13 +39,13 @@ class Actor:
         """The answer to a message that the service pickled; see Server.answer."""
         return self._shell.answer(message)
 
-    def warm(self) -> tuple[str, int, str, str]:
-        """Loads kernels while nobody waits; node id, process id, and the files it writes to."""
+    def warm(self) -> tuple[str, str, int, str]:
+        """Loads kernels while nobody waits; see place."""
         selftest_sha256()
         rehearse(lambda: False)
         return self.place()
 
-    def place(self) -> tuple[str, int, str, str]:
+    def place(self) -> tuple[str, str, int, str]:
         """Where it is: id of the node, its address, process id, and the file of its errors."""
         node = ray.get_runtime_context().get_node_id()
         return node, _address(), os.getpid(), str(Path("/proc/self/fd/2").readlink())

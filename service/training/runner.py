@@ -82,7 +82,9 @@ from gradloom.worker.messages import (
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.1
-_WRITTEN = (MarkRunning, Form)
+# The members go on meanwhile. They make sure themselves that a process whose memory they share has
+# ended; to await that of a node that is lost takes a while.
+_AFTER_ORDERS = (MarkRunning, Form, Report, StopWorker, StartWorker)
 _KEY_BYTES = 32
 
 
@@ -187,7 +189,6 @@ class Run:
     def carry_out(self) -> Generator[None, None, End]:
         """Runs until the coordinator says that it is over."""
         try:
-            self._journal.attempt_begins(self._start_step)
             self._handle(Begin())
             self._journal.attempt_begins(self._start_step)  # while the workers load
             while self._end is None:
@@ -209,9 +210,9 @@ class Run:
         return replace(end, message=self._journal.rolled_back(step, end.message))
 
     def _handle(self, event: Event) -> None:
-        """Does what the coordinator says; what is only written down comes after the orders."""
+        """Does what the coordinator says, first of all that the members can go on."""
         commands = self.coordinator.handle(event)
-        for command in sorted(commands, key=lambda each: isinstance(each, _WRITTEN)):
+        for command in sorted(commands, key=lambda each: isinstance(each, _AFTER_ORDERS)):
             self._do(command)
 
     def _events(self) -> Iterator[Event]:
