@@ -167,7 +167,11 @@ class Peers:
         except (Gone, Damaged) as error:
             self._fail(peer, error)
             body = None
-        return bytes(self.hear((peer,), kind)[0].body) if body is None else body
+        if body is not None:
+            return body
+        # What has come instead may be its last word, after which nothing comes.
+        (frame,) = self.hear((peer,), kind)
+        return bytes(frame.body)
 
     def say(self, peers: Sequence[Peer], kind: Kind, body: bytes) -> None:
         """Tells some peers something short."""
@@ -210,6 +214,8 @@ class Peers:
         began = monotonic()
         look_at = began + BEAT
         while late := missing():
+            for peer in late:
+                self._heed(peer)
             self._check_left(late)
             is_calling = self._call_again()
             events = self._selector.select(RETRY if is_calling else BEAT)
