@@ -219,13 +219,14 @@ def rows(extent: Extent, torch: str | None, settings: Settings, say: Console) ->
     say.print("two members on one node")
     yield from measure(here("one node", (0, 0)), extent.megabytes, extent, torch, settings)
     try:
-        with network(("host-a", "host-b")) as up:
+        with network(("host-a", "host-b")) as joined:
+            hosts = joined.hosts
             say.print("two members on two hosts")
             place = Place(
                 "two hosts",
                 (0, 1),
-                tuple(host.address for host in up.hosts),
-                tuple(tuple(host.keeper.in_network(())) for host in up.hosts),
+                tuple(host.address for host in hosts),
+                tuple(tuple(host.keeper.inside(())) for host in hosts),
                 ("eth0", "eth0"),
             )
             yield from measure(place, extent.megabytes, extent, torch, settings)

@@ -4,8 +4,9 @@ A step ends within the patience of the members, a round within its own limit, an
 drain before the process is killed. Seconds everywhere.
 """
 
-# A worker that was started says that it is ready.
-START = 60.0
+# A worker that was started says that it is ready: it may have to compile its kernels first, which
+# takes half a minute where others keep the processors busy.
+START = 120.0
 # Until a step is measured: kernels may have to be compiled for it.
 UNLEARNED_PATIENCE = 60.0
 # A worker's first step has to load what later ones find loaded.
