@@ -24,6 +24,9 @@ UNREACHABLE = {
     errno.EHOSTDOWN,
     errno.ENETDOWN,
 }
+# Some pieces of a vector: a peer that is busy with one does not have the others wait.
+_BUFFER = 1 << 22
+
 _UNDER_WAY = {0, errno.EINPROGRESS}
 
 
@@ -34,6 +37,8 @@ def set_up(connection: socket.socket) -> None:
         return
     for level, option, value in (
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER),
+        (socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER),
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE),
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_IDLE),
