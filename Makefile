@@ -42,6 +42,13 @@ test-parity: $(if $(filter .venv-torch/%,$(TORCH_PYTHON)),.venv-torch/.installed
 	@.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# SEEDS runs from FIRST on; one run, SEEDS=1, tells all that happens in it.
+SEEDS ?= 2000
+FIRST ?= 0
+
+simulate: $(BIN)/.installed ## run the floor among simulated workers (SEEDS=… FIRST=…)
+	$(BIN)/python -m tests.simulation $(FIRST) $(SEEDS)
+
 lint: $(BIN)/.installed ## check format and lint of code and protos
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -84,6 +91,9 @@ constraints: ## resolve dependencies anew into the hashed constraints files
 bench-engine: $(BIN)/.installed ## measure training steps, beside PyTorch where there is one
 	$(BIN)/python -m benchmarks.engine
 
+bench-exchange: $(BIN)/.installed ## measure sum, update and broadcast, beside Gloo where there is PyTorch
+	$(BIN)/python -m benchmarks.exchange
+
 bench-ddp: $(BIN)/.installed ## measure two workers beside two processes of PyTorch DDP
 	$(BIN)/python -m benchmarks.ddp
 
@@ -99,13 +109,13 @@ bench-start: $(BIN)/.installed ## measure how long a job takes to its first step
 test-bits: $(BIN)/.installed ## prove the same weights by 1 to 8 workers, here and on three hosts
 	$(BIN)/python -m benchmarks.bits
 
-# FAULTS=500 JOBS=200 MINUTES=60 SEED=… BACKENDS=local,ray … (python -m benchmarks.chaos --help)
+# FAULTS=500 JOBS=200 MINUTES=60 SEED=… BACKENDS=local,ray,hosts … (python -m benchmarks.chaos --help)
 chaos: $(BIN)/.installed ## faults at random over hundreds of small jobs, for about an hour
 	$(BIN)/python -m benchmarks.chaos --page docs/chaos.md
 
 # Exit code 77: no namespaces to be had here.
 chaos-short: $(BIN)/.installed ## the same for 3 minutes
-	FAULTS=$${FAULTS:-40} JOBS=$${JOBS:-12} MINUTES=$${MINUTES:-2} SEEDS=1 PAUSE=1 \
+	FAULTS=$${FAULTS:-40} JOBS=$${JOBS:-12} MINUTES=$${MINUTES:-2} SEEDS=1 PAUSE=1 BACKENDS=$${BACKENDS:-local} \
 	  $(BIN)/python -m benchmarks.chaos || test $$? = 77
 
 serve: $(BIN)/.installed ## start the service on this machine
@@ -114,6 +124,6 @@ serve: $(BIN)/.installed ## start the service on this machine
 clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
-.PHONY: help install demo test test-parity lint types check protos protos-check constraints \
-  bench-ddp bench-engine bench-gradient bench-health bench-start test-bits chaos chaos-short \
+.PHONY: help install demo test simulate test-parity lint types check protos protos-check constraints \
+  bench-ddp bench-engine bench-exchange bench-gradient bench-health bench-start test-bits chaos chaos-short \
   serve clean

@@ -24,7 +24,8 @@ _BATCHES = 8
 _STEPS = 10_000_000
 # While the first rounds are short and caches cold, time does not count.
 _SETTLE_SECONDS = 1.5
-_PATIENCE_SECONDS = 120.0
+_FEWEST_REPORTS = 3
+_PATIENCE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,16 @@ def _spec(running: Running, folder: Path) -> JobSpec:
 
 
 def _points(client: Client, job: Job, seconds: float) -> Iterator[Point]:
-    """How far it was, from the first report to one that is so much later."""
-    first: float | None = None
+    """How far it was, from the first report to one that is so much later, where enough count."""
+    first, counted = None, 0
     for event in client.watch(job, timeout=_PATIENCE_SECONDS):
         match event:
             case ProgressEvent() if event.step:
                 now = event.time.timestamp()
                 yield Point(now, event.samples)
                 first = now if first is None else first
-                if now - first >= seconds:
+                counted += now - first >= _SETTLE_SECONDS
+                if counted >= _FEWEST_REPORTS and now - first >= seconds:
                     return
             case Job() if event.state.is_final:
                 raise ContestantFailed(NAME, event.message)

@@ -75,7 +75,8 @@ def looks(model: str, batch: int, rounds: int) -> Answer:
         for _ in range(_STEPS_UNTIMED):
             plain.step(), looked.step()
         pairs = [(plain.step(), looked.step()) for _ in range(rounds)]
-        plain.end(), looked.end()
+        plain.end()
+        looked.end()
     return {
         "step": median(one for one, _ in pairs),
         "looked": median(other for _, other in pairs),

@@ -165,6 +165,10 @@ class Metrics:
         """A worker was started in place of a lost one."""
         self._jobs.worker_restarts.labels(job.id).inc()
 
+    def answer_came_late(self, job: Job) -> None:
+        """A worker answered to a round that was over."""
+        self._jobs.late_answers.labels(job.id).inc()
+
     def checkpoint_written(self, job: Job, checkpoint: Checkpoint, seconds: float) -> None:
         """A checkpoint is on disk."""
         self._jobs.checkpoint_time.labels(job.id).set(self._now().timestamp())

@@ -93,6 +93,9 @@ class JobSeries:
         self.worker_restarts = counter(
             "worker_restarts_total", "Workers started in place of lost ones."
         )
+        self.late_answers = counter(
+            "late_answers_total", "Answers of workers to rounds that were over; none is used."
+        )
         self.checkpoint_time = gauge(
             "checkpoint_timestamp_seconds", "When the newest checkpoint was written."
         )
@@ -105,7 +108,7 @@ class JobSeries:
 
     def begin(self, job_id: str) -> None:
         """Starts the counters of a job at 0: one born at 1 would show no increase."""
-        for family in (self.steps, self.samples, self.worker_restarts):
+        for family in (self.steps, self.samples, self.worker_restarts, self.late_answers):
             family.labels(job_id)
         for phase in PHASES:
             self.phase_seconds.labels(job_id, phase)

@@ -21,29 +21,34 @@ def _given(task: Task) -> Given:
     return given_by(task.depot, request_in(task), task.data_sha256, task.survey)
 
 
-@ray.remote(concurrency_groups={"watch": 1})
+def _address() -> str:
+    """The address at which other nodes reach this one."""
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+
+
+# Ray's types do not know this option.
+@ray.remote(concurrency_groups={"watch": 1})  # type: ignore[call-overload]
 class Actor:
     """A worker on a Ray node; its environment has the pinned profile before NumPy is loaded."""
 
     def __init__(self, host: str | None) -> None:
         """host is where the other workers reach it: by default, its node's address."""
-        self._shell = Shell(host or ray.util.get_node_ip_address(), _given)
+        self._shell = Shell(host or _address(), _given)
 
     def answer(self, message: bytes) -> bytes:
         """The answer to a message that the service pickled; see Server.answer."""
         return self._shell.answer(message)
 
-    def warm(self) -> tuple[str, int, str, str]:
-        """Loads kernels while nobody waits; node id, process id, and the files it writes to."""
+    def warm(self) -> tuple[str, str, int, str]:
+        """Loads kernels while nobody waits; see place."""
         selftest_sha256()
         rehearse(lambda: False)
         return self.place()
 
-    def place(self) -> tuple[str, int, str, str]:
+    def place(self) -> tuple[str, str, int, str]:
         """Where it is: id of the node, its address, process id, and the file of its errors."""
         node = ray.get_runtime_context().get_node_id()
-        address = ray.util.get_node_ip_address()
-        return node, address, os.getpid(), str(Path("/proc/self/fd/2").readlink())
+        return node, _address(), os.getpid(), str(Path("/proc/self/fd/2").readlink())
 
     @ray.method(concurrency_group="watch")
     def watch(self) -> None:

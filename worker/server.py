@@ -59,6 +59,7 @@ _REASONS: dict[type[Exception], str] = {
     StoreLost: "WORKER_LOST",
     WeightsError: "DATA_UNREADABLE",
     NoRoom: "SHM_TOO_SMALL",
+    MemoryError: "OUT_OF_MEMORY",
 }
 
 

@@ -27,6 +27,7 @@ from benchmarks.chaos.phases import BACKENDS, Phase
 from benchmarks.chaos.references import cases_of, weights_of
 from benchmarks.chaos.report import RESULTS, Fought, document, page, write_json
 from benchmarks.chaos.site import NotReady, Site
+from benchmarks.hosts.tools import CannotUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     add("faults", int, 500, "faults wanted")
     add("jobs", int, 200, "jobs wanted")
     add("minutes", float, 60, "the longest it may take")
-    add("backends", str, "local,ray", f"of {', '.join(BACKENDS)}; the goal is shared by them")
+    add("backends", str, "local,ray,hosts", f"of {', '.join(BACKENDS)}; the goal is shared by them")
     add("seeds", int, 3, "cases of each kind of model")
     add("job_seconds", float, 4, "how long a job is, undisturbed, on one worker")
     add("pause", float, 2.5, "mean seconds between moments at which something happens")
@@ -84,7 +85,7 @@ def _scratch(logs: Path) -> Iterator[Path]:
     finally:
         logs.mkdir(parents=True, exist_ok=True)
         for log in [*folder.rglob("*.log"), *folder.glob("history.jsonl")]:
-            if "ray" not in log.relative_to(folder).parts:
+            if "session_" not in str(log):
                 shutil.copy(log, logs / "-".join(log.relative_to(folder).parts))
 
 
@@ -97,8 +98,11 @@ def _run(options: argparse.Namespace, folder: Path) -> Verdict:
     fought = []
     for backend in backends:
         _tell(f"{backend}: begins")
-        with BACKENDS[backend](_made(folder / backend)) as phase:
-            fought.append(_fight(options, folder, backend, phase, known, history))
+        try:
+            with BACKENDS[backend](_made(folder / backend)) as phase:
+                fought.append(_fight(options, folder, backend, phase, known, history))
+        except CannotUse as refusal:
+            _tell(f"{backend}: left out, {refusal}")
     seen = [each for one in fought for each in one.seen]
     verdict = judge(seen, known.references, [leak for one in fought for leak in one.leaks])
     found = document(options.seed, known.cases, fought, verdict)
@@ -144,6 +148,7 @@ def _fight(
         ),
         at_once=options.at_once,
         patience=options.patience,
+        means=phase.means,
         tell=lambda words: _tell(f"{backend}: {words}"),
     )
     leaks: list[str] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.chaos.client import JobClient
 from benchmarks.chaos.generator import Moment, Wanted
 from benchmarks.chaos.history import History, Seen
-from benchmarks.chaos.nemesis import Nemesis
+from benchmarks.chaos.nemesis import Means, Nemesis
 from benchmarks.chaos.site import Site
 
 _BEAT_SECONDS = 0.02
@@ -38,12 +38,13 @@ class Arena:
     at_once: int
     patience: float
     tell: Callable[[str], None]
+    means: Means
     clients: list[JobClient] = field(default_factory=list)
 
     def fight(self) -> Nemesis:
         """Until the goal is reached and every job has ended; the service is up then."""
         with self.site.client() as client:
-            nemesis = Nemesis(self.site, self.history, client, self._have_progressed)
+            nemesis = Nemesis(self.site, self.history, client, self._have_progressed, self.means)
             begun = told = time.monotonic()
             strike_at, moment = begun, next(self.moments)
             while not self._is_enough(nemesis, time.monotonic() - begun):

@@ -8,12 +8,14 @@ from pathlib import Path
 
 _INSIDE = "GRADLOOM_CHAOS_INSIDE"
 _UNSHARE = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+# A shell is the first process: it waits for whatever loses its parent.
+_FIRST = ["sh", "-c", '"$@"; exit $?', "sh"]
 _AS_ROOT_OF_ITS_OWN = ["--user", "--map-root-user"]
 
 
 def is_inside() -> bool:
-    """Whether this process is the first of its namespaces."""
-    return os.environ.get(_INSIDE) == "1" and os.getpid() == 1
+    """Whether this process is the one that was started in namespaces of its own."""
+    return os.environ.get(_INSIDE) == "1" and os.getppid() == 1
 
 
 def command(arguments: Sequence[str]) -> list[str] | None:
@@ -21,7 +23,7 @@ def command(arguments: Sequence[str]) -> list[str] | None:
     for way in (_UNSHARE, [*_UNSHARE, *_AS_ROOT_OF_ITS_OWN]):
         trial = [*way, "sh", "-c", "mount -t tmpfs tmpfs /dev/shm && ip link set lo up"]
         if _succeeds(trial):
-            return [*way, *arguments]
+            return [*way, *_FIRST, *arguments]
     return None
 
 

@@ -44,6 +44,7 @@ ONE_NODE: Weights = {
     Kind.TEAR_CHECKPOINT: 5,
     Kind.DAMAGE_ALL_CHECKPOINTS: 2,
 }
+THREE_HOSTS: Weights = {**ONE_NODE, Kind.KILL_NODE: 6, Kind.CUT_NETWORK: 12}
 # A moment with several faults at once.
 _SEVERAL = 0.25
 _MOST_AT_ONCE = 4

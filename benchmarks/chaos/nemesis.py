@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ from benchmarks.chaos.processes import Process, all_processes, is_alive, process
 from benchmarks.chaos.site import Site
 from gradloom.service.client import Client
 from gradloom.service.errors import GradloomError
-from gradloom.service.jobs.job import Job
+from gradloom.service.jobs.job import Assignment, Job
 from gradloom.service.jobs.states import State
 
 # Workers of a service that was killed have to be gone after so long.
@@ -34,16 +35,35 @@ _BALLAST = "ballast"
 
 Candidate = TypeVar("Candidate")
 
+# Has something happen so many seconds later.
+After = Callable[[float, Callable[[], None]], None]
+# A fault of a backend's own; says what was done, or nothing where nothing could be.
+Strike = Callable[[Fault, After], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a backend adds: faults of its own, and the number its workers' processes have here."""
+
+    strikes: Mapping[Kind, Strike] = field(default_factory=dict)
+    process_id: Callable[[Assignment], int] = lambda assignment: assignment.pid
+
 
 class Nemesis:
     """Carries out faults on one site, and what has to follow them later."""
 
     def __init__(
-        self, site: Site, history: History, client: Client, has_progressed: Callable[[float], bool]
+        self,
+        site: Site,
+        history: History,
+        client: Client,
+        has_progressed: Callable[[float], bool],
+        means: Means,
     ) -> None:
         """has_progressed says whether all jobs went on after a time of the monotonic clock."""
         self._site = site
         self._has_progressed = has_progressed
+        self._means = means
         self._history = history
         self._client = client
         self._later: list[tuple[float, int, Callable[[], None]]] = []
@@ -59,7 +79,9 @@ class Nemesis:
     def strike(self, faults: Sequence[Fault]) -> None:
         """Does faults at once; those that need the service down come last, in one outage."""
         for fault in faults:
-            if fault.kind not in _DOWN:
+            if fault.kind in self._means.strikes:
+                self._do(fault, _act_of(self._means.strikes[fault.kind]))
+            elif fault.kind not in _DOWN:
                 self._do(fault, _LIVE[fault.kind])
         down = [fault for fault in faults if fault.kind in _DOWN]
         if down and self._may_go_down(down[0]):
@@ -86,7 +108,8 @@ class Nemesis:
             self.done[fault.kind] += 1
             self._history.note("fault", kind=fault.kind, to=what)
 
-    def _after(self, seconds: float, act: Callable[[], None]) -> None:
+    def after(self, seconds: float, act: Callable[[], None]) -> None:
+        """Has something happen later, when it is due."""
         heapq.heappush(self._later, (time.monotonic() + seconds, next(self._order), act))
 
     # --- workers
@@ -98,7 +121,9 @@ class Nemesis:
 
     def _workers(self, jobs: Iterable[Job]) -> list[Process]:
         """Their workers that are alive."""
-        found = (process_of(each.pid) for job in jobs for each in job.assignments)
+        found = (
+            process_of(self._means.process_id(each)) for job in jobs for each in job.assignments
+        )
         return [each for each in found if each and each.is_worker]
 
     def _kill_worker(self, fault: Fault) -> str:
@@ -116,7 +141,7 @@ class Nemesis:
         if process is None or not send(process, signal.SIGSTOP):
             return ""
         seconds = 0.1 + _LONGEST_FREEZE * fault.size**2
-        self._after(seconds, lambda: self._wake(process))
+        self.after(seconds, lambda: self._wake(process))
         return f"{process} for {seconds:.1f} s"
 
     def _wake(self, process: Process) -> None:
@@ -140,7 +165,7 @@ class Nemesis:
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, free)
         seconds = 1.2 + 2.5 * fault.size
-        self._after(seconds, lambda: self._free_disk(ballast))
+        self.after(seconds, lambda: self._free_disk(ballast))
         return f"{free} bytes for {seconds:.1f} s"
 
     def _free_disk(self, ballast: Path) -> None:
@@ -167,7 +192,7 @@ class Nemesis:
         else:
             self._site.kill()
         self._history.note("service down")
-        self._after(ORPHAN_SECONDS, lambda: self._look_for_orphans(workers))
+        self.after(ORPHAN_SECONDS, lambda: self._look_for_orphans(workers))
         for fault in faults:
             self._do(fault, lambda _, fault: self._at_rest(fault, jobs))
         time.sleep(_LONGEST_OUTAGE * faults[0].size)
@@ -203,6 +228,10 @@ _LIVE: Mapping[Kind, Act] = {
     Kind.RESIZE: Nemesis._resize,
     Kind.FILL_DISK: Nemesis._fill_disk,
 }
+
+
+def _act_of(strike: Strike) -> Act:
+    return lambda nemesis, fault: strike(fault, nemesis.after)
 
 
 def chosen(candidates: Sequence[Candidate], pick: float) -> Candidate | None:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.chaos.enclosure import mount
-from benchmarks.chaos.generator import ONE_NODE, Weights
+from benchmarks.chaos.generator import ONE_NODE, THREE_HOSTS, Weights
+from benchmarks.chaos.nemesis import Means
 from benchmarks.chaos.ray_cluster import is_daemon, ray_cluster
 from benchmarks.chaos.site import Site
+from benchmarks.chaos.three_hosts import three_hosts
 
 _CPUS = 8
 _SPARES = 2
@@ -20,7 +22,8 @@ _DISK_MEGABYTES = 64
 class Phase:
     """A service of one backend, not yet started, and how its remains are told from what may stay.
 
-    idle is how many workers may wait for the next job. left asks the backend itself; allowed says of a process's words that it is the backend's own.
+    idle is how many workers may wait for a next job. left asks the backend itself; allowed says
+    of a process's words that it is the backend's own.
     """
 
     site: Site
@@ -28,6 +31,7 @@ class Phase:
     idle: int = _CPUS
     left: Callable[[], tuple[str, ...]] = lambda: ()
     allowed: Callable[[str], bool] = lambda _: False
+    means: Means = field(default_factory=Means)
 
 
 @contextmanager
@@ -44,9 +48,35 @@ def _ray(folder: Path) -> Iterator[Phase]:
         yield Phase(site, ONE_NODE, left=cluster.left, allowed=is_daemon)
 
 
+@contextmanager
+def _hosts(folder: Path) -> Iterator[Phase]:
+    # The disk first: hosts see the mounts that there are when they boot.
+    mount(_made(folder / "data" / "jobs"), _DISK_MEGABYTES)
+    with three_hosts() as hosts:
+        cluster = hosts.cluster
+        site = Site(
+            folder,
+            ["--backend", "ray", "--ray-address", cluster.address],
+            cluster.environment,
+            host=cluster.head.address,
+            prefix=cluster.head.keeper.inside([]),
+        )
+        means = Means(hosts.strikes, hosts.process_id)
+        yield Phase(site, THREE_HOSTS, left=hosts.left, allowed=_is_not_ours, means=means)
+
+
+def _is_not_ours(words: str) -> bool:
+    return is_daemon(words) or "gradloom" not in words
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
 def _with_small_disk(site: Site) -> Site:
     mount(site.jobs, _DISK_MEGABYTES)
     return site
 
 
-BACKENDS = {"local": _local, "ray": _ray}
+BACKENDS = {"local": _local, "ray": _ray, "hosts": _hosts}

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +27,9 @@ class Process:
 
 
 def all_processes() -> tuple[Process, ...]:
-    """All but this one and what has ended."""
-    _reap()
-    return tuple(each for each in _all() if each.pid != os.getpid() and each.state != "Z")
+    """All but this one, the first one, and what has ended."""
+    ours = (1, os.getpid())
+    return tuple(each for each in _all() if each.pid not in ours and each.state != "Z")
 
 
 def is_alive(process: Process) -> bool:
@@ -54,6 +53,11 @@ def send(process: Process, number: int) -> bool:
         return False
     finally:
         os.close(handle)
+
+
+def children(pid: int) -> list[int]:
+    """Numbers of the processes that a process started and that live."""
+    return [each.pid for each in _all() if each.parent == pid and each.state != "Z"]
 
 
 def process_of(pid: int) -> Process | None:
@@ -81,15 +85,3 @@ def _read(pid: int) -> Process | None:
     fields = rest.split()
     name = words.strip() or head.partition("(")[2]
     return Process(pid, int(fields[1]), int(fields[19]), fields[0], name[:_SHOWN])
-
-
-# Pids that somebody else waits for.
-kept: set[int] = set()
-
-
-def _reap() -> None:
-    """Waits for orphans that ended: we are the first process here, so that they are ours."""
-    for process in _all():
-        if process.parent == os.getpid() and process.state == "Z" and process.pid not in kept:
-            with suppress(ChildProcessError):
-                os.waitpid(process.pid, os.WNOHANG)

@@ -13,11 +13,11 @@ from pathlib import Path
 _START_SECONDS = 90
 _ASK_SECONDS = 60
 _OBJECT_STORE_BYTES = 100_000_000
-# What Ray runs by itself.
-_DAEMONS = ("raylet", "gcs_server", "ray::IDLE", "/ray/", "ray start", "log_monitor", "runtime_env")
+# What is ours among its processes.
+_OURS = ("gradloom", "ray::Actor", "ray::Warden")
 
 # Run in a process of its own: one that has joined a cluster cannot leave it cleanly.
-_LEFT = """
+LEFT = """
 import json, sys, ray
 from ray._private.state import actors
 from ray.util import placement_group_table
@@ -39,19 +39,24 @@ class RayCluster:
     def left(self) -> tuple[str, ...]:
         """Actors that live and placement groups that hold room."""
         asked = subprocess.run(
-            [sys.executable, "-c", _LEFT, self.address],
+            [sys.executable, "-c", LEFT, self.address],
             env={**os.environ, **self.variables},
             capture_output=True,
             text=True,
             timeout=_ASK_SECONDS,
             check=True,
         )
-        return tuple(json.loads(asked.stdout.splitlines()[-1]))
+        return parsed(asked.stdout)
+
+
+def parsed(output: str) -> tuple[str, ...]:
+    """What LEFT printed, which Ray may have said something before."""
+    return tuple(json.loads(output.splitlines()[-1]))
 
 
 def is_daemon(words: str) -> bool:
     """Whether these are the words of a process of Ray's own."""
-    return any(word in words for word in _DAEMONS)
+    return "ray" in words and not any(word in words for word in _OURS)
 
 
 @contextmanager

@@ -28,9 +28,10 @@ class Site:
         self,
         folder: Path,
         options: Sequence[str],
-        prefix: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
+        *,
         host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -55,7 +56,6 @@ class Site:
                 stderr=log,
             )
         begun = time.monotonic()
-        processes.kept.add(self._process.pid)
         assert self._process.stdout is not None
         deadline = begun + _READY_SECONDS
         os.set_blocking(self._process.stdout.fileno(), False)
@@ -69,6 +69,8 @@ class Site:
         host = self.address.rpartition(":")[0]
         serve = [sys.executable, "-m", "gradloom.service.cli", "serve", "--json"]
         where = ["--data-dir", str(self.data), "--listen", self.address, "--http", f"{host}:0"]
+        if self._prefix:
+            where.append("--i-accept-no-auth")
         return [*self._prefix, *serve, *where, *self._options]
 
     def last_words(self, lines: int = 20) -> str:
@@ -90,23 +92,29 @@ class Site:
     def kill(self) -> None:
         """Ends it as a power cut would."""
         assert self._process is not None
-        self._process.kill()
+        self._send(signal.SIGKILL)
         self._ended(_STOP_SECONDS)
 
     def terminate(self) -> int | None:
         """Asks it to end; its exit code, or None where it has to be killed after all."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self._send(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             return self._ended(_STOP_SECONDS)
         self.kill()
         return None
 
+    def _send(self, number: int) -> None:
+        """To the service itself, which is a child of what led it to another host."""
+        targets = processes.children(self.pid) if self._prefix else [self.pid]
+        for pid in targets:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def _ended(self, seconds: float) -> int:
         assert self._process is not None and self._process.stdout is not None
         code = self._process.wait(seconds)
         self._process.stdout.close()
-        processes.kept.discard(self._process.pid)
         return code
 
     def client(self) -> Client:

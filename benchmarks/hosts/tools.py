@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
-SECONDS = 20.0
+SECONDS = 90.0
 
 # Debian's package of each program.
 PACKAGES = {

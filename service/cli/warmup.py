@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,10 +50,16 @@ def warmup_command(output: Output, profile: str, for_all_users: bool) -> None:
     if find_spec("numba") is None:
         raise MissingExtra("local", "gradloom warmup")
     variables = environment(profile, os.environ)
-    if for_all_users:
-        variables["XDG_CACHE_HOME"] = str(_writable(INSTALLED))
+    with ExitStack() as stack:
+        if for_all_users:
+            variables["XDG_CACHE_HOME"] = stack.enter_context(_installing(INSTALLED))
+        _tell(output, profile, _lines(variables))
+
+
+# A line of JSON holds whatever its event says.
+def _tell(output: Output, profile: str, lines: Iterable[Mapping[str, Any]]) -> None:
     shown = -1
-    for line in _lines(variables):
+    for line in lines:
         if output.is_json:
             output.document({**line, "profile": profile})
         elif line["event"] == "done":
@@ -61,11 +69,15 @@ def warmup_command(output: Output, profile: str, for_all_users: bool) -> None:
             output.note(f"small jobs trained: {line['done']} of {line['of']}")
 
 
-def _writable(folder: Path) -> Path:
-    """The folder, which is there then. Raises NotAllowed."""
+@contextmanager
+def _installing(folder: Path) -> Iterator[str]:
+    """A cache that becomes the installation's when it is filled: nobody copies half of one.
+
+    Raises NotAllowed where the installation cannot be written to.
+    """
     try:
         folder.mkdir(exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        place = Path(tempfile.mkdtemp(dir=folder))
     except OSError as error:
         raise NotAllowed(
             f"{folder} cannot be written to ({error.strerror}): run this as the user who installed "
@@ -73,10 +85,15 @@ def _writable(folder: Path) -> Path:
             reason="INSTALLATION_READ_ONLY",
             metadata={"folder": str(folder)},
         ) from error
-    return folder
+    try:
+        yield str(place)
+        # Kernels of older sources go with it.
+        shutil.rmtree(folder / "gradloom", ignore_errors=True)
+        (place / "gradloom").rename(folder / "gradloom")
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
-# A line of JSON holds whatever its event says.
 def _lines(variables: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
     """What the child reports, as it comes. Raises ServiceBug where it fails."""
     with subprocess.Popen(_PROGRAM, env=variables, stdout=subprocess.PIPE, text=True) as child:

@@ -189,7 +189,7 @@ class ActorPool:
         """Ends those that nobody took."""
         with self._lock:
             self._is_closed = True
-            workers = [each.worker for each in (*self._idle, *self._resting)]
+            workers = [*(i.worker for i in self._idle), *(r.worker for r in self._resting)]
             self._idle.clear()
             self._resting.clear()
         for worker in workers:

@@ -167,8 +167,8 @@ class ProcessPool:
         self._is_closing = True
         self._ring()
         self._thread.join()
-        for each in (*self._idle, *self._resting):
-            each.worker.end()
+        for worker in [*(i.worker for i in self._idle), *(r.worker for r in self._resting)]:
+            worker.end()
         self._idle.clear()
         self._resting.clear()
         os.close(self._bell)

@@ -71,8 +71,10 @@ class Cluster:
 
     def look(self) -> None:
         """Asks the head for its nodes; may take as long as Ray tries to reach it."""
-        free = available_resources_per_node()
-        nodes = (_node(each, free) for each in ray.nodes() if each["Alive"])
+        # Ray leaves these functions without types.
+        free = available_resources_per_node()  # type: ignore[no-untyped-call]
+        told = ray.nodes()  # type: ignore[no-untyped-call]
+        nodes = (_node(each, free) for each in told if each["Alive"])
         self._nodes = {node.id: node for node in nodes}
         self._heard, self._heard_time = self._monotonic(), self._now()
         with self._lock:

@@ -31,8 +31,9 @@ from gradloom.service.training.crew import (
 from gradloom.service.training.deadlines import (
     CONFIRMATION,
     MOST_PATIENCE,
-    OTHER_WORK,
     agreement,
+    evaluation_limit,
+    other_limit,
     patience,
     round_limit,
 )
@@ -49,6 +50,7 @@ from gradloom.service.training.events import (
     Form,
     KeepModel,
     KeepSnapshot,
+    KeepStatistics,
     Located,
     MarkRunning,
     Measured,
@@ -119,10 +121,12 @@ class Coordinator:
         self._fence: dict[str, tuple[int, ...]] = {}
         self._fruitless = 0
         self._pace = Pace()
+        self._block_pace = Pace()
         self._speeds = Speeds()
         self._snapshot_step: int | None = None
         self._saved_step: int | None = course.start_step
         self._measured: set[tuple[str, int]] = set()
+        self._measured_until = 0
         self._checkpoint_due = False
         self._draining = False
         self._not_finite: NotFinite | None = None
@@ -422,15 +426,26 @@ class Coordinator:
             case Train():
                 self._learn(round)
                 return []
-            case Evaluate(split):
-                self._measured.add((split, self._step))
-                return [Measured(split, self._step)]
+            case Evaluate(split, first, last):
+                return self._measured_blocks(round, split, first, last)
             case Snapshot(Content.MODEL):
                 message = f"All {self._step} steps are done."
                 keep = KeepModel(self._step)
                 return self._end(State.SUCCEEDED, Reason.COMPLETED, message, before=keep)
             case _:
                 return [self._keep_snapshot()]
+
+    def _measured_blocks(self, round: Round, split: str, first: int, last: int) -> list[Command]:
+        """Some blocks of a split are measured; with the last of them all of it is."""
+        words = [word for word in round.answers.values() if isinstance(word, WorkerAnswered)]
+        seconds = max(word.seconds for word in words) / -(-(last - first) // len(words))
+        self._block_pace = self._block_pace.after(Sample(seconds, seconds), is_first=False)
+        self._measured_until = last
+        if last < dict(self._course.splits_due(self._step))[split]:
+            return [KeepStatistics()]
+        self._measured_until = 0
+        self._measured.add((split, self._step))
+        return [KeepStatistics(), Measured(split, self._step)]
 
     def _learn(self, round: Round) -> None:
         """How long steps take, and how fast each worker is."""
@@ -509,10 +524,15 @@ class Coordinator:
             return None
         for split, blocks in self._course.splits_due(self._step):
             if (split, self._step) not in self._measured:
-                return Evaluate(split, 0, blocks)
+                first = self._measured_until
+                return Evaluate(split, first, min(blocks, first + self._blocks_a_round))
         if self._step < self._course.steps:
             return Train(1)
         return Snapshot(Content.MODEL)
+
+    @property
+    def _blocks_a_round(self) -> int:
+        return self._block_pace.steps * max(1, len(self._able()))
 
     @property
     def _wants_saving(self) -> bool:
@@ -558,8 +578,9 @@ class Coordinator:
         return not is_out_of_date(old.patience, patience)
 
     def _patience(self, workers: list[int]) -> float:
-        learned = None if self._crew.have_novice(workers) else self._pace.longest_step
-        return min(patience(learned) * 2.0**self._fruitless, MOST_PATIENCE)
+        longest = self._pace.longest_step
+        seconds = patience(longest, has_novice=self._crew.have_novice(workers))
+        return min(seconds * 2.0**self._fruitless, MOST_PATIENCE)
 
     def _steps(self) -> int:
         """How many steps the next round has."""
@@ -582,16 +603,21 @@ class Coordinator:
         return [Expect(self._number, self._limit(work, self._formation)), *sends]
 
     def _limit(self, work: Work, formation: Formation) -> float:
-        if not isinstance(work, Train):
-            return OTHER_WORK
-        return round_limit(work.steps, self._pace.step_seconds, formation.patience)
+        match work:
+            case Train(steps):
+                return round_limit(steps, self._pace.step_seconds, formation.patience)
+            case Evaluate():
+                return evaluation_limit(self._block_pace.steps, self._block_pace.step_seconds)
+            case _:
+                return other_limit(self._pace.step_seconds)
 
     def _parts(self, work: Work) -> dict[int, Work]:
         match work:
             case Train():
                 return dict.fromkeys(self.active, work)
-            case Evaluate(split, _, blocks):
-                return {w: Evaluate(split, *r) for w, r in divide(blocks, self._able()).items()}
+            case Evaluate(split, first, last):
+                shares = divide(last - first, self._able()).items()
+                return {w: Evaluate(split, first + a, first + b) for w, (a, b) in shares}
             case Snapshot() | Locate():
                 return {self._able()[0]: work}
 
@@ -618,7 +644,7 @@ class Coordinator:
         return not begins and not self._crew[worker].holds
 
     def _cell_lacks_state(self, worker: int) -> bool:
-        """Whether the worker leads a cell of which no member holds the state, nor begins with it."""
+        """Whether the worker leads a cell of which no member holds the state or begins with it."""
         assert self._formation is not None, "a round has a formation"
         if not self._lacks_state(worker):
             return False

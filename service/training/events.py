@@ -210,8 +210,13 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepStatistics:
+    """The round's answers are a part of the metrics of a split."""
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """The round's answers are the metrics of a split at this step."""
+    """All parts kept together are the metrics of a split at this step."""
 
     split: str
     step: int
@@ -260,6 +265,7 @@ Command = (
     | Send
     | MarkRunning
     | Commit
+    | KeepStatistics
     | Measured
     | KeepSnapshot
     | KeepModel

@@ -121,7 +121,8 @@ class Floor:
         for name, running in self._running.items():
             running.wishes.size = sizes[name]
         for job in cut_off:
-            self._resume(job, sizes[job.name])
+            if job.name not in self._rests_until:
+                self._resume(job, sizes[job.name])
         for job, decision in zip(queue, decisions, strict=True):
             self._carry_out(job, decision, sizes)
 
@@ -172,9 +173,8 @@ class Floor:
             self._record(job, StateChanged(State.CANCELLED, Reason.CANCEL_REQUESTED))
 
     def _is_cut_off(self, job: Job) -> bool:
-        """Whether a job was running when the service ended, or its run was cut off a while ago."""
-        is_running = job.name in self._running
-        return job.state in _RESUMABLE and not is_running and job.name not in self._rests_until
+        """Whether a job was running when the service ended, or its run was cut off."""
+        return job.state in _RESUMABLE and job.name not in self._running
 
     def _resume(self, job: Job, size: Size) -> None:
         """Goes on with a job that was running when the service ended, or whose run was cut off.

@@ -112,6 +112,10 @@ class Journal:
         """The layers were looked at."""
         self._metrics.looked(self.job, health)
 
+    def answer_came_late(self) -> None:
+        """A worker answered to a round that was over."""
+        self._metrics.answer_came_late(self.job)
+
     def worker_restarts(self) -> None:
         """A worker is started in place of one that was lost."""
         self._metrics.worker_restarted(self.job)

@@ -40,6 +40,7 @@ from gradloom.service.training.events import (
     Form,
     KeepModel,
     KeepSnapshot,
+    KeepStatistics,
     Located,
     MarkRunning,
     Measured,
@@ -81,7 +82,9 @@ from gradloom.worker.messages import (
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.1
-_WRITTEN = (MarkRunning, Form)
+# The members go on meanwhile. They make sure themselves that a process whose memory they share has
+# ended; to await that of a node that is lost takes a while.
+_AFTER_ORDERS = (MarkRunning, Form, Report, StopWorker, StartWorker)
 _KEY_BYTES = 32
 
 
@@ -169,6 +172,7 @@ class Run:
         )
         self._rounds = Rounds(self._start_step)
         self._snapshot: bytes | None = self._start_state
+        self._parts: tuple[Answer, ...] = ()
         self._measurements: tuple[tuple[int, float], ...] = ()
         self._hosts: dict[int, tuple[str, int]] = {}
         self._watch = Watch()
@@ -185,7 +189,6 @@ class Run:
     def carry_out(self) -> Generator[None, None, End]:
         """Runs until the coordinator says that it is over."""
         try:
-            self._journal.attempt_begins(self._start_step)
             self._handle(Begin())
             self._journal.attempt_begins(self._start_step)  # while the workers load
             while self._end is None:
@@ -207,9 +210,9 @@ class Run:
         return replace(end, message=self._journal.rolled_back(step, end.message))
 
     def _handle(self, event: Event) -> None:
-        """Does what the coordinator says; what is only written down comes after the orders."""
+        """Does what the coordinator says, first of all that the members can go on."""
         commands = self.coordinator.handle(event)
-        for command in sorted(commands, key=lambda each: isinstance(each, _WRITTEN)):
+        for command in sorted(commands, key=lambda each: isinstance(each, _AFTER_ORDERS)):
             self._do(command)
 
     def _events(self) -> Iterator[Event]:
@@ -270,13 +273,16 @@ class Run:
 
     def _said(self, worker: int, answer: Answer) -> tuple[Event, ...]:
         """What an answer tells the coordinator. Raises BadAnswer."""
+        if answer.round != self.coordinator.round:
+            self._journal.answer_came_late()
+            return ()
         match answer.kind:
             case AnswerKind.BROKEN:
                 self._rounds.add(answer)
                 return (broken(worker, answer, self._around.monotonic()),)
             case AnswerKind.ERROR:
-                message = str(answer.facts.get("message"))[:MESSAGE_LENGTH]
-                return (NoRoom(worker, answer.round, message),)
+                message = str(answer.facts.get("message")).removeprefix("NoRoom: ")
+                return (NoRoom(worker, answer.round, message[:MESSAGE_LENGTH]),)
             case _ if "location" in answer.facts:
                 return (Located(worker, answer.round, location(answer)),)
             case _:
@@ -344,6 +350,8 @@ class Run:
             case Commit(step):
                 for report in self._rounds.commit(step):
                     self._committed(report)
+            case KeepStatistics():
+                self._parts += self._rounds.answers
             case Measured(split, step):
                 self._measured(split, step)
             case KeepSnapshot(step, save):
@@ -409,7 +417,8 @@ class Run:
     def _measured(self, split: str, step: int) -> None:
         plan = plan_of(self._journal.job)
         rows = plan.validation_rows if split == "validation" else plan.test_rows
-        statistics = total(self._rounds.answers, len(block_bounds(rows)))
+        statistics = total(self._parts, len(block_bounds(rows)))
+        self._parts = ()
         values = summarize(self._journal.job.spec.loss, statistics)
         self._doctor.measured(split, step, values["loss"])
         if split == "validation":

@@ -7,16 +7,18 @@ from tests.simulation.simulation import simulate
 
 
 def main(first: int, count: int) -> int:
-    """Prints seeds that fail with what happened; how many there were."""
+    """Tells of seeds that fail with what happened; how many there were."""
     failed, began = [], perf_counter()
     for seed in range(first, first + count):
         outcome = simulate(seed)
         if outcome.broken or count == 1:
-            print(outcome, flush=True)
+            sys.stdout.write(f"{outcome}\n")
         if outcome.broken:
             failed.append(seed)
     rate = 60 * count / (perf_counter() - began)
-    print(f"{count} seeds from {first}, {len(failed)} failed, {rate:.0f} a minute", *failed)
+    sys.stdout.write(
+        f"{count} seeds from {first}, {rate:.0f} a minute, {len(failed)} failed {failed or ''}\n"
+    )
     return len(failed)
 
 

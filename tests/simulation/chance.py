@@ -1,4 +1,4 @@
-"""All randomness of a run, from one seed: numbers, and the named points where rare things happen."""
+"""All randomness of a run, from one seed: numbers, and points where rare things happen."""
 
 from random import Random
 

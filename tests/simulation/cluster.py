@@ -13,8 +13,6 @@ from tests.simulation.process import Process
 # A process that was told nothing for so long has lost its service, and exits.
 ORPHANED_AFTER = 5.0
 FOR_GOOD = 1e5
-# Where a worker puts something into memory that others share.
-STORES = frozenset({"worker.slot.write", "worker.slice.update"})
 
 
 @dataclass(slots=True)
@@ -88,8 +86,9 @@ class Cluster:
 
     def strikes(self, process: Process, point: str) -> bool:
         """Kills or freezes a process at a point of its program, where it is time to."""
-        if self.stores_struck and point in STORES and self.chance.random() < 0.2:
-            self.freeze(process, self.stores_struck.pop(), f"at {point}")
+        if self.stores_struck and point == "worker.slice.update" and self.chance.random() < 0.05:
+            process.is_stuck = True
+            self.freeze(process, self.stores_struck.pop(), f"at {point} and cannot be killed")
             return True
         if not self.may_strike(point):
             return False
@@ -117,14 +116,14 @@ class Cluster:
     def freeze(self, process: Process, seconds: float, why: str = "") -> None:
         """Stops a process for a while."""
         if process.is_alive and not process.is_frozen:
-            if self.chance.fires("freezes for good"):
+            if not process.is_stuck and self.chance.fires("freezes for good"):
                 seconds = FOR_GOOD
             self.deaths += 1
             self.tell(f"{process.node} pid {process.pid} freezes for {seconds:.2f} s {why}")
             process.freeze(seconds)
 
     def fence(self, node: str, pid: int) -> None:
-        """Ends a process of this very node, as a worker does that makes sure of it."""
+        """Ends a process of this very node, as a worker does that waits for its end."""
         process = self.processes.get(pid)
         if process and process.node == node:
             process.kill()

@@ -50,6 +50,7 @@ class Group:
         self._is_encoded = is_encoded
         self._events: list[WorkerEvent] = []
         self._seats: dict[int, Seat] = {}
+        self._step_seconds = recipe.shards * shard_seconds
         self._surface = Surface(
             cluster.strikes,
             cluster.meeting,
@@ -109,7 +110,11 @@ class Group:
         if process is None or not process.is_alive:
             return True
         is_cut = self._cluster.network.is_cut(SERVICE, process.node)
-        if is_cut or self._chance.fires("fleet.stop", 0.6 if process.is_frozen else 0.1):
+        is_stuck = process.is_stuck and process.is_frozen
+        if is_stuck:
+            # It wakes while others already go on with the memory it was about to store to.
+            self._clock.after(10.0 * self._step_seconds * self._chance.random(), process.thaw)
+        if is_cut or is_stuck or self._chance.fires("fleet.stop", 0.1):
             self._orphan(process)
             return False
         process.kill()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ class Witness:
         revisions = [each.revision for each in history]
         self.check(revisions == list(range(1, len(history) + 1)), "I01", "revisions have gaps")
         moves = [each.event.state for each in history if isinstance(each.event, StateChanged)]
-        for state, then in zip(moves, moves[1:], strict=False):
+        for state, then in pairwise(moves):
             self.check(then in TRANSITIONS[state], "I01", f"{job.name}: {state} to {then}")
         self.check(moves[-1] is job.state, "I01", f"{job.name} ends otherwise than its history")
         for each in history:

@@ -10,7 +10,6 @@ import pytest
 
 from gradloom.service.training.coordinator import Coordinator
 from gradloom.service.training.events import RoundBroken, Send, WorkerAnswered
-from gradloom.service.training.policies import FailurePolicy
 from gradloom.service.training.round import Round, Word
 from gradloom.worker.messages import Formation, Work
 
@@ -87,19 +86,15 @@ def _without_the_state(patch: pytest.MonkeyPatch) -> None:
 
 def _without_a_limit(patch: pytest.MonkeyPatch) -> None:
     """Nobody is ever given up for saying nothing."""
-    patch.setattr(Coordinator, "_overdue", lambda self, number, time: [])
+    patch.setattr(Coordinator, "_overdue", lambda _self, _number, _time: [])
 
 
-def _without_verdicts(patch: pytest.MonkeyPatch) -> None:
-    """A job that is not finite goes on."""
-    patch.setattr(FailurePolicy, "verdict", lambda self, goes_on=False: None)
-
-
-MUTATIONS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "no check of the round": _without_round_check,
-    "the largest step instead of the smallest": _at_the_largest_step,
-    "no fence": _without_fence,
-    "late answers count": _with_late_answers,
-    "no state for who joins": _without_the_state,
-    "no limit on a round": _without_a_limit,
+# With each the seed from which on it is looked for.
+MUTATIONS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], int]] = {
+    "no check of the round": (_without_round_check, 0),
+    "the largest step instead of the smallest": (_at_the_largest_step, 0),
+    "no fence": (_without_fence, 480),
+    "late answers count": (_with_late_answers, 0),
+    "no state for who joins": (_without_the_state, 0),
+    "no limit on a round": (_without_a_limit, 0),
 }

@@ -29,6 +29,8 @@ class Process:
         self.pid = pid
         self.is_alive = True
         self.is_frozen = False
+        # The service's attempts to end it do not reach it while it is frozen.
+        self.is_stuck = False
         self.slowness = 1.0
         # When it last showed that it lives: it computes, or is frozen, since then.
         self.last_sign = clock.time
@@ -76,10 +78,11 @@ class Process:
         """Stops it for a while."""
         if self.is_alive and not self.is_frozen:
             self.is_frozen = True
-            self._clock.after(seconds, self._thaw)
+            self._clock.after(seconds, self.thaw)
 
-    def _thaw(self) -> None:
-        if not self.is_alive:
+    def thaw(self) -> None:
+        """Goes on where it was."""
+        if not self.is_alive or not self.is_frozen:
             return
         self.is_frozen, self.last_sign = False, self._clock.time
         kept, self._kept = self._kept, []

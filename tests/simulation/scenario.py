@@ -95,7 +95,11 @@ def scenario_of(chance: Chance) -> Scenario:
         Node(f"node-{number}", has_room=chance.random() > 0.07)
         for number in range(chance.choice((1, 1, 2, 2, 3)))
     )
-    jobs = tuple(_job(chance, number) for number in range(chance.choice((1, 1, 1, 2, 3))))
+    is_slow = chance.random() < 0.3
+    jobs = tuple(
+        _job(chance, number, is_slow=is_slow)
+        for number in range(chance.choice((1, 1, 2, 3) if not is_slow else (1, 1, 1, 2)))
+    )
     rolls_back = any(j.spec.training.on_non_finite is OnNonFinite.ROLL_BACK for j in jobs)
     faults = tuple(_fault(chance, rolls_back=rolls_back) for _ in range(chance.choice(range(6))))
     return Scenario(
@@ -119,7 +123,7 @@ def _fault(chance: Chance, *, rolls_back: bool) -> Fault:
     return Fault(kind, at, chance.between(0.2, 30.0), chance.randrange(1000))
 
 
-def _job(chance: Chance, number: int) -> Wanted:
+def _job(chance: Chance, number: int, *, is_slow: bool) -> Wanted:
     rows = chance.randint(12, 60)
     batch_size = chance.randint(4, 20)
     epochs = chance.randint(1, 4)
@@ -142,7 +146,7 @@ def _job(chance: Chance, number: int) -> Wanted:
         recipe=recipe,
         spec=_spec(chance, recipe, wanted, epochs),
         submit_at=0.0 if number == 0 else 10.0 * chance.random(),
-        shard_seconds=chance.between(1e-3, 0.3) / shards,
+        shard_seconds=chance.between(0.2 if is_slow else 1e-3, 1.0 if is_slow else 0.2) / shards,
         request_id=f"request-{number}",
         cancel_at=30.0 * chance.random() if chance.random() < 0.05 else None,
         is_asked_twice=chance.random() < 0.3,

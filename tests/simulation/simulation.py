@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import structlog
 
 from gradloom.service.errors import WrongState
 from gradloom.service.jobs.job import IncidentHappened, Job
+from gradloom.service.jobs.spec import Resources
 from gradloom.service.training.surroundings import Surroundings
 from tests.simulation.chance import Chance
 from tests.simulation.clock import Clock
@@ -203,6 +205,8 @@ class Simulation:
             self.clock.after(
                 wanted.submit_at + 5.0 * self.chance.random(), lambda: self._submit(wanted)
             )
+        if wanted.resize_at is not None:
+            self.clock.after(wanted.submit_at + wanted.resize_at, lambda: self._resize(wanted))
         if wanted.cancel_at is not None:
             self.clock.after(wanted.submit_at + wanted.cancel_at, lambda: self._cancel(wanted))
 
@@ -219,6 +223,18 @@ class Simulation:
         self.cluster.tell(f"{wanted.name} is cancelled by its user")
         try:
             self.store.cancel(wanted.name)
+        except WrongState:
+            self.cluster.tell("too late")
+
+    def _resize(self, wanted: Wanted) -> None:
+        workers = min(wanted.resize_to, wanted.recipe.shards)
+        self.cluster.tell(f"{wanted.name} is to have {workers} workers")
+
+        def change(job: Job) -> Resources:
+            return changed(job.spec.resources, workers=workers, min_workers=1, max_workers=0)
+
+        try:
+            self.store.change_resources(wanted.name, change)
         except WrongState:
             self.cluster.tell("too late")
 
@@ -336,9 +352,7 @@ STRIKES: dict[str, Callable[[Simulation, Fault], None]] = {
     "kill": Simulation._kill,
     "kill all": Simulation._kill_all,
     "freeze": Simulation._freeze,
-    "freeze in a store": lambda run, fault: run.cluster.stores_struck.append(
-        2.0 + fault.seconds / 2
-    ),
+    "freeze in a store": lambda run, fault: run.cluster.stores_struck.append(20.0 + fault.seconds),
     "slow": Simulation._slow,
     "cut one way": lambda run, fault: run._cut(fault, both=False),
     "cut both ways": lambda run, fault: run._cut(fault, both=True),

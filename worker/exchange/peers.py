@@ -11,7 +11,7 @@ import selectors
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, sleep
 
@@ -96,6 +96,7 @@ class Peer:
     is_local: bool
     meeting: Meeting | None = None
     call_at: float = 0.0
+    absent_since: float = field(default_factory=monotonic)
     heard_at: float = 0.0
     is_given_up: bool = False
     is_writing: bool = False
@@ -336,6 +337,7 @@ class Peers:
         if peer.link.connection:
             self._selector.unregister(peer.link.connection)
             peer.link.detach()
+            peer.absent_since = monotonic()
 
     # Connections that are made.
 
@@ -394,9 +396,11 @@ class Peers:
         """A call came to nothing; where the peer lives it is made again."""
         if code == errno.ECONNREFUSED:
             raise self._blame(peer, Why.LOST, "is gone: nobody listens there any more")
-        if code in UNREACHABLE:
+        now = monotonic()
+        if code in UNREACHABLE and now - peer.absent_since > CONNECT:
             raise self._blame(peer, Why.UNREACHABLE, f"cannot be reached: {os.strerror(code)}")
-        peer.call_at = monotonic() + (RETRY if peer.calls else BEAT)
+        # A way that has just been healed is not known everywhere at once.
+        peer.call_at = now + (RETRY if peer.calls and not code else BEAT)
 
     def _admit(self, listening: socket.socket, _mask: int) -> None:
         heard = {worker: partial(self._heard, peer) for worker, peer in self._callers.items()}

@@ -108,7 +108,8 @@ def _no_room(folder: str, size: int) -> NoRoom:
     free, whole = (count * status.f_frsize for count in (status.f_bavail, status.f_blocks))
     return NoRoom(
         f"needs {_megabytes(size)} MB, {_megabytes(free)} of {_megabytes(whole)} MB free in "
-        f"{folder}: start the container with a larger shm size, or the service with another --segment-folder"
+        f"{folder}: start the container with a larger shm size, or the service with another "
+        "--segment-folder"
     )
 
 

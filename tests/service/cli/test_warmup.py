@@ -40,12 +40,30 @@ def test_json_is_a_line_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {line["profile"] for line in lines} == {"native"}
 
 
-def test_for_all_users_they_are_kept_with_the_installation(
+FILLING = """
+import os, pathlib
+folder = pathlib.Path(os.environ["XDG_CACHE_HOME"], "gradloom", "kernels-new")
+folder.mkdir(parents=True)
+(folder / "kernel.nbc").write_bytes(b"code")
+"""
+
+
+def test_for_all_users_they_take_the_place_of_what_was_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with_child(monkeypatch, f"import os; assert os.environ['XDG_CACHE_HOME'] == '{tmp_path}/all'")
+    with_child(monkeypatch, FILLING)
     monkeypatch.setattr(warmup, "INSTALLED", tmp_path / "all")
+    (tmp_path / "all" / "gradloom" / "kernels-old").mkdir(parents=True)
     assert CliRunner().invoke(main, ["warmup", "--for-all-users"]).exit_code == 0
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["gradloom"]
+    assert [path.name for path in (tmp_path / "all" / "gradloom").iterdir()] == ["kernels-new"]
+
+
+def test_half_of_them_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_child(monkeypatch, FILLING + "raise SystemExit(3)")
+    monkeypatch.setattr(warmup, "INSTALLED", tmp_path / "all")
+    assert CliRunner().invoke(main, ["warmup", "--for-all-users"]).exit_code == 70
+    assert list((tmp_path / "all").iterdir()) == []
 
 
 def test_an_installation_that_may_not_be_written_to_is_named(

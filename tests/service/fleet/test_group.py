@@ -14,6 +14,7 @@ from gradloom.service.fleet.ray_environment import prepare
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
 from gradloom.worker.messages import Task
+from tests.ray_here import token
 from tests.service.fleet.workers import answered, asked, gone, is_running, ready
 from tests.worker.jobs import task_in
 
@@ -25,7 +26,7 @@ def local_fleet(folder: Path) -> Fleet:
 
 
 def ray_fleet(folder: Path) -> Fleet:
-    prepare(os.environ, folder / "token")
+    prepare(os.environ, token())
     from gradloom.service.fleet.ray_fleet import RayFleet
 
     return RayFleet(None, cpus=2, warm=1, profile=PROFILE_DEFAULT)

@@ -12,7 +12,7 @@ from gradloom.service.fleet.local_group import LocalFleet
 from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
-from tests.service.fleet.workers import asked, gone, next_event, ready
+from tests.service.fleet.workers import asked, gone, ready
 from tests.worker.jobs import task_in
 
 pytestmark = pytest.mark.process
@@ -54,7 +54,9 @@ def test_orders_to_a_frozen_worker_keep_nobody_waiting(group: WorkerGroup, tmp_p
     for number in range(1, 5):
         group.start(number, task, None)
         group.order(0, asked(0, number, work=b"more than a socket takes" * 50_000))  # type: ignore[arg-type]
-    others = {event.worker for event in (next_event(group) for _ in range(4))}
+    others: set[int] = set()
+    while len(others) < 4:
+        others |= {event.worker for event in group.poll(60.0)}
     assert others == {1, 2, 3, 4}
     os.kill(pid, signal.SIGCONT)
     assert gone(group).reason is Reason.WORKER_ERROR

@@ -33,8 +33,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def pool(tmp_path: Path, clock: Clock) -> Iterator[ProcessPool]:
-    pool = ProcessPool(2, tmp_path / "pool", PROFILE_DEFAULT, most=3, clock=clock)
+def pool(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessPool]:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    folder, module = tmp_path / "pool", "tests.service.fleet.resting_worker"
+    pool = ProcessPool(2, folder, PROFILE_DEFAULT, most=3, clock=clock, module=module)
     yield pool
     pool.close()
 

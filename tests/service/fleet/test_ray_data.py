@@ -1,6 +1,5 @@
 """Workers on Ray get a job's data from the depot where it is worth it, and the same rows."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,9 @@ import numpy as np
 import pytest
 
 from gradloom.service.fleet.group import Fleet, WorkerGroup
-from gradloom.service.fleet.ray_environment import prepare
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
 from gradloom.worker.messages import Task
+from tests.ray_here import prepared
 from tests.service.fleet.workers import ready
 from tests.worker.jobs import task_in
 
@@ -19,16 +18,13 @@ pytestmark = [pytest.mark.process, pytest.mark.ray]
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    before = dict(os.environ)
-    prepare(os.environ, tmp_path_factory.mktemp("ray") / "token")
-    from gradloom.service.fleet.ray_fleet import RayFleet
+def fleet() -> Iterator[Fleet]:
+    with prepared():
+        from gradloom.service.fleet.ray_fleet import RayFleet
 
-    fleet = RayFleet(None, cpus=2, profile=PROFILE_DEFAULT)
-    yield fleet
-    fleet.close()
-    os.environ.clear()
-    os.environ.update(before)
+        fleet = RayFleet(None, cpus=2, profile=PROFILE_DEFAULT)
+        yield fleet
+        fleet.close()
 
 
 @pytest.fixture

@@ -38,8 +38,11 @@ _JOIN_SECONDS = 30.0
 class InProcessWorker:
     """A server in a thread of its own, that answers into the group's events."""
 
-    def __init__(self, number: int, fate: Fate, events: "queue.Queue[WorkerEvent]") -> None:
+    def __init__(
+        self, number: int, node: str, fate: Fate, events: "queue.Queue[WorkerEvent]"
+    ) -> None:
         self._number = number
+        self._node = node
         self._fate = fate
         self._events = events
         self._server = Server()
@@ -72,7 +75,8 @@ class InProcessWorker:
     def _answer(self, message: Message) -> WorkerEvent:
         answer = decode(self._server.answer(message))
         if answer.kind is AnswerKind.READY:
-            answer = replace(answer, facts={**answer.facts, "pid": _NO_PID + self._number})
+            here = {"node": self._node, "pid": _NO_PID + self._number}
+            answer = replace(answer, facts={**answer.facts, **here})
         return event_of(self._number, answer, encode(answer))
 
     def _say(self, event: WorkerEvent) -> None:
@@ -81,15 +85,17 @@ class InProcessWorker:
 
 
 class InProcessGroup:
-    """Workers of one job as threads."""
+    """Workers of one job as threads, spread over so many nodes."""
 
-    def __init__(self, fate: Fate) -> None:
+    def __init__(self, fate: Fate, nodes: int = 1) -> None:
         self._fate = fate
+        self._nodes = nodes
         self._workers: dict[int, InProcessWorker] = {}
         self._events: queue.Queue[WorkerEvent] = queue.Queue()
 
     def start(self, worker: int, task: Task, state: bytes | None) -> None:
-        self._workers[worker] = InProcessWorker(worker, self._fate, self._events)
+        node = f"node-{worker % self._nodes}"
+        self._workers[worker] = InProcessWorker(worker, node, self._fate, self._events)
         self._workers[worker].tell((task, state))
 
     def order(self, worker: int, order: Order) -> None:
@@ -124,13 +130,14 @@ class InProcessFleet:
     trouble = ""
     cpus = 2
 
-    def __init__(self, fate: Fate = lambda worker, order: None) -> None:
+    def __init__(self, fate: Fate = lambda worker, order: None, nodes: int = 1) -> None:
         self.fate = fate
+        self.nodes = nodes
         self.profiles: list[str] = []
 
     def group(self, name: str, workers: int, log_folder: Path, profile: str) -> InProcessGroup:
         self.profiles.append(profile)
-        return InProcessGroup(self.fate)
+        return InProcessGroup(self.fate, self.nodes)
 
     def close(self) -> None:
         pass

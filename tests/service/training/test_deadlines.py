@@ -45,3 +45,11 @@ def test_the_drain_ends_before_the_service_is_killed() -> None:
 
 def test_a_lost_node_is_given_up_within_five_seconds() -> None:
     assert max(PEER_SOCKET, SILENCE) + deadlines.CONFIRMATION < 5.0
+
+
+def test_who_is_frozen_while_it_measures_is_noticed_as_soon_as_one_that_trains() -> None:
+    assert deadlines.evaluation_limit(50, 0.01) < deadlines.round_limit(50, 0.01, 2.03) + 1.0
+
+
+def test_a_look_for_what_is_not_finite_may_take_many_steps_time() -> None:
+    assert deadlines.other_limit(30.0) > 10 * 30.0

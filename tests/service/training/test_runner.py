@@ -113,6 +113,39 @@ def die_in_training(doomed: set[int]) -> Fate:
     return fate
 
 
+@pytest.mark.parametrize("workers", [2, 3, 5])
+def test_the_weights_do_not_depend_on_where_the_workers_are(
+    tmp_path: Path, undisturbed: str, workers: int
+) -> None:
+    around = surroundings(tmp_path, InProcessFleet(nodes=2))
+    job = trained(around, submit(around, spec(workers)))
+    assert job.receipt.weights_sha256 == undisturbed
+
+
+def test_a_replacement_on_a_node_without_the_state_gets_it(tmp_path: Path) -> None:
+    """Worker 0 is alone on its node; when it dies, worker 2 comes up there, and is given it."""
+    hashes, given = [], list[int]()
+    for name, times in (("alone", dict[int, set[int]]()), ("disturbed", {0: {3}})):
+        folder = tmp_path / name
+        folder.mkdir()
+        around = surroundings(folder, InProcessFleet(watched(dies(times), given), nodes=2))
+        job = trained(around, submit(around, spec(2, epochs=40)))
+        hashes.append(job.receipt.weights_sha256)
+    assert hashes[0] == hashes[1]
+    assert given == [2]
+
+
+def watched(fate: Fate, given: list[int]) -> Fate:
+    """The same fate; workers that are given a state are written down."""
+
+    def look(worker: int, order: Order) -> Reason | None:
+        if order.state is not None:
+            given.append(worker)
+        return fate(worker, order)
+
+    return look
+
+
 def test_the_state_stays_running_while_others_take_over(tmp_path: Path) -> None:
     around = surroundings(tmp_path, InProcessFleet(dies({0: {3}})))
     states = [transition.state for transition in trained(around).transitions]

@@ -266,8 +266,8 @@ def test_a_target_of_numbers_and_inputs_by_name_are_streamed_too(tmp_path: Path)
     assert np.array_equal(target[:, 0], y[positions].astype(np.float32))
 
 
-PEAK = """
-import resource, sys
+PEAK = '''
+import sys
 from pathlib import Path
 import numpy as np
 from gradloom.worker.data.files import Roots
@@ -275,21 +275,26 @@ from gradloom.worker.data.preparation import prepare
 from gradloom.worker.data.spec import DataSpec, Normalize, Stream
 from gradloom.worker.data.target import TargetKind
 
+def peak_kb():
+    """Of this program alone: what getrusage says began with the process it was forked from."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
 spec = DataSpec("y", "rows.npz", inputs=("x",), validation_fraction=0.1,
                 normalize=Normalize.STANDARD, stream=Stream(4096))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_kb()
 data = prepare(spec, Roots((Path(sys.argv[1]),)), seed=7, kind=TargetKind.LABELS)
 inputs, target = np.empty((256, 1024), np.float32), np.empty(256, np.int64)
 seen = 0
 for first in range(0, data.training.rows - 256, 256):
     data.training.fill(data.training.visited(0, first, first + 256), [inputs], target)
     seen += 256
-print(seen, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
+print(seen, peak_kb() - before)
+'''
 
 
 def test_memory_is_that_of_the_window_and_not_of_the_file(tmp_path: Path) -> None:
-    """A file of 268 MB, a window of 17 MB of which two are held, with an address space of 1 GB."""
+    """A file of 268 MB, a window of 17 MB of which two are held, and room for 200 MB of data."""
     rows = 65_536
     x = np.lib.format.open_memmap(
         tmp_path / "x.npy", mode="w+", dtype=np.float32, shape=(rows, 1_024)
@@ -311,4 +316,4 @@ def test_memory_is_that_of_the_window_and_not_of_the_file(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     seen, peak_kb = map(int, done.stdout.split())
     assert seen == 58_880
-    assert peak_kb * 1_024 < 120e6
+    assert peak_kb * 1_024 < 90e6

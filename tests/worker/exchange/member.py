@@ -31,8 +31,8 @@ POINTS = (
 class Process:
     """What the process knows."""
 
-    def __init__(self) -> None:
-        self.listener = Listener("127.0.0.1")
+    def __init__(self, host: str) -> None:
+        self.listener = Listener(host)
         self.loom: Loom | None = None
         self.step = 0
         self.stop_at = ""
@@ -126,7 +126,7 @@ def answer(process: Process, request: dict[str, object]) -> dict[str, object]:
 
 
 def main() -> None:
-    process = Process()
+    process = Process(sys.argv[1])
     for line in sys.stdin:
         say(answer(process, json.loads(line)))
 

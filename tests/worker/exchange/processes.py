@@ -6,12 +6,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,11 @@ Answer = dict[str, Any]
 class MemberProcess:
     """One process."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> None:
+        """host is where it listens; prefix begins its command line."""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # end closes it
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.worker.exchange.member"],
+            [*prefix, sys.executable, "-m", "tests.worker.exchange.member", host],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -82,10 +83,18 @@ class Run(AbstractContextManager["Run"]):
     """A job of members in processes; members is by worker's number, as in its last formation."""
 
     def __init__(
-        self, cells: Sequence[int], layout: Layout, folder: Path, patience: float = 10.0
+        self,
+        cells: Sequence[int],
+        layout: Layout,
+        folder: Path,
+        patience: float = 10.0,
+        places: Mapping[int, tuple[str, Sequence[str]]] = MappingProxyType({}),
     ) -> None:
+        """places are the arguments of MemberProcess, by cell."""
         self.layout, self.folder, self.patience = layout, folder, patience
-        self.processes = {worker: MemberProcess() for worker in range(len(cells))}
+        self.processes = {
+            worker: MemberProcess(*places.get(cell, ())) for worker, cell in enumerate(cells)
+        }
         self.cells = dict(enumerate(cells))
         self.number = self.step = 0
         self.states = [np.zeros(layout.size, np.float32)]

@@ -234,13 +234,13 @@ def _run(function: Callable[..., None], vectors: Vectors, *numbers: float) -> No
     for vector in (*old, *new):
         if vector.shape != vectors.gradient.shape:
             raise ValueError(f"shapes {vectors.gradient.shape} and {vector.shape} in one update")
-    function(*old, *new, *_typed(vectors.gradient.dtype.type, numbers))
+    function(*old, *new, *_typed(vectors.gradient.dtype, numbers))
 
 
 @lru_cache(maxsize=64)
-def _typed(kind: type[Any], numbers: tuple[float, ...]) -> tuple[Any, ...]:
+def _typed(dtype: "np.dtype[Any]", numbers: tuple[float, ...]) -> tuple[Any, ...]:
     """The numbers as that type; all blocks of a step have the same."""
-    return tuple(map(kind, numbers))
+    return tuple(map(dtype.type, numbers))
 
 
 def _update_sgd(kind: Sgd, vectors: Vectors, moment: Moment) -> None:
