@@ -85,8 +85,8 @@ class Story:
 
     @property
     def commits_no_step_twice(self) -> bool:
-        """Whether steps only rose, in one attempt."""
-        rises = all(before < after for (_, before), (_, after) in pairwise(self.steps))
+        """Whether steps never fell, in one attempt; an epoch's last one is told of twice."""
+        rises = all(before <= after for (_, before), (_, after) in pairwise(self.steps))
         return rises and len(self.job.attempts) == 1
 
 
