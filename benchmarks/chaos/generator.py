@@ -36,7 +36,7 @@ ONE_NODE: Weights = {
     Kind.KILL_WORKER: 34,
     Kind.KILL_ALL_WORKERS: 6,
     Kind.FREEZE_WORKER: 18,
-    Kind.RESIZE: 12,
+    Kind.RESIZE: 6,
     Kind.FILL_DISK: 7,
     Kind.KILL_SERVICE: 7,
     Kind.STOP_SERVICE: 4,

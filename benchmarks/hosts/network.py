@@ -116,6 +116,8 @@ class Network:
         """Takes a host's power: no peer hears a word of it."""
         self.on_switch("ip", "link", "set", host.name, "down")
         host.halt()
+        with suppress(CannotUse):  # it goes with the host's end, when the kernel comes to it
+            self.on_switch("ip", "link", "delete", host.name)
 
     def connect_us(self) -> None:
         """Gives this process an address in the network."""

@@ -126,7 +126,15 @@ def serve_command(
             output.data(f"gradloom ready: grpc {ready.address}, http {ready.http_address}")
 
     async def serve_until_stopped() -> int:
-        return await serve(config, announce, stop_event())
+        stop = asyncio.Event()
+        heed_signals(stop)
+
+        def ready_to_stop(ready: Ready) -> None:
+            # Ray puts a handler of its own in the place of ours, which ends the process at once.
+            heed_signals(stop)
+            announce(ready)
+
+        return await serve(config, ready_to_stop, stop)
 
     return asyncio.run(serve_until_stopped())
 
@@ -137,15 +145,15 @@ def default_data_dir() -> Path:
     return Path(home) / "gradloom"
 
 
-def stop_event() -> asyncio.Event:
-    """Set by the first SIGTERM or Ctrl-C; the second one leaves at once."""
-    stop = asyncio.Event()
+def heed_signals(stop: asyncio.Event) -> None:
+    """Has the first SIGTERM or Ctrl-C set the event, and the second one leave at once."""
 
     def stop_once() -> None:
         if not stop.is_set():
             stop.set()
             leave_on_next()
 
+    if stop.is_set():
+        return
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop_once)
-    return stop

@@ -1,4 +1,4 @@
-"""Guards of the coordinator taken away one at a time: what each keeps out must then show.
+"""Guards of the real thing taken away one at a time: what each keeps out must then show.
 
 A mutation is a function that, given a patch, makes the real thing worse.
 """
@@ -9,28 +9,20 @@ from dataclasses import replace
 import pytest
 
 from gradloom.service.training.coordinator import Coordinator
-from gradloom.service.training.events import RoundBroken, Send, WorkerAnswered
+from gradloom.service.training.events import Event, RoundBroken, Send, WorkerAnswered
 from gradloom.service.training.round import Round, Word
-from gradloom.worker.messages import Formation, Work
+from gradloom.service.training.runner import Run
+from gradloom.worker.messages import Answer, Formation, Work
 
 
 def _without_round_check(patch: pytest.MonkeyPatch) -> None:
     """An answer counts for the round under way, whichever it was given to."""
+    said = Run._said
 
-    def hear(round: Round, word: Word) -> bool:
-        if word.worker not in round.pending:
-            return False
-        round.pending.discard(word.worker)
-        round.answers[word.worker] = word
-        return True
+    def relabelled(self: Run, worker: int, answer: Answer) -> tuple[Event, ...]:
+        return said(self, worker, replace(answer, round=self.coordinator.round))
 
-    answered = Coordinator._answered
-
-    def relabelled(self: Coordinator, event: WorkerAnswered) -> object:
-        return answered(self, replace(event, round=self.round))
-
-    patch.setattr(Round, "hear", hear)
-    patch.setattr(Coordinator, "_answered", relabelled)
+    patch.setattr(Run, "_said", relabelled)
 
 
 def _at_the_largest_step(patch: pytest.MonkeyPatch) -> None:
@@ -55,7 +47,8 @@ def _without_fence(patch: pytest.MonkeyPatch) -> None:
 
 
 def _with_late_answers(patch: pytest.MonkeyPatch) -> None:
-    """One that was given up is a member again as soon as it says something."""
+    """One that was given up, or has answered, is heard again, whatever round it speaks of."""
+    _without_round_check(patch)
     heard = Coordinator._heard
 
     def forgiving(self: Coordinator, word: Word) -> object:
@@ -92,7 +85,7 @@ def _without_a_limit(patch: pytest.MonkeyPatch) -> None:
 # With each the seed from which on it is looked for.
 MUTATIONS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], int]] = {
     "no check of the round": (_without_round_check, 0),
-    "the largest step instead of the smallest": (_at_the_largest_step, 0),
+    "the largest step instead of the smallest": (_at_the_largest_step, 170),
     "no fence": (_without_fence, 480),
     "late answers count": (_with_late_answers, 0),
     "no state for who joins": (_without_the_state, 0),

@@ -8,7 +8,7 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.simulation import Outcome, simulate
 
 # About a second of one core for every forty seeds.
-SEEDS = 600
+SEEDS = 500
 _A_PART = 50
 # A guard that is taken away shows within so many seeds.
 _SOON = 400

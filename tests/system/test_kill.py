@@ -68,14 +68,15 @@ def test_a_killed_service_goes_on_from_its_checkpoint(
     assert done.receipt.weights_sha256 == undisturbed(LONG)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_service_that_is_asked_to_end_saves_what_it_has(
-    tmp_path: Path, undisturbed: Undisturbed
+    tmp_path: Path, undisturbed: Undisturbed, backend: str
 ) -> None:
-    with service(tmp_path) as up, up.client() as client:
+    with service(tmp_path, backend) as up, up.client() as client:
         job = client.submit(digits(LONG), workers=2)
         await_progress(client, job)
         assert up.terminate() == 0
-    with service(tmp_path) as up, up.client() as client:
+    with service(tmp_path, backend) as up, up.client() as client:
         done = client.wait(job)
     assert done.attempts[-1].start_step > 0
     assert done.receipt.weights_sha256 == undisturbed(LONG)
