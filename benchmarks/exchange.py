@@ -7,7 +7,9 @@ Nobody computes gradients here: a step is two agreements, the sum of the members
 the update from one side of the state into the other. The limit on one node is what the same bytes
 take to be copied: of W members each step reads W gradients and Adam's 3 vectors and writes 3, so
 (W + 6) × size, at the rate at which W processes together copy as much of their own memory, where
-a byte that is copied is read and written.
+a byte that is copied is read and written. Where there are enough cores every process, ours and
+Gloo's, is kept on one of its own: else the system may have two take turns on one, which takes
+twice as long.
 """
 
 import argparse
@@ -76,7 +78,15 @@ class Place:
 def here(name: str, cells: Sequence[int]) -> Place:
     """Members on this host."""
     count = len(cells)
-    return Place(name, tuple(cells), (_LOOPBACK,) * count, ((),) * count, ("lo",) * count)
+    hosts, devices = (_LOOPBACK,) * count, ("lo",) * count
+    return Place(name, tuple(cells), hosts, tuple(_on_cores(count)), devices)
+
+
+def _on_cores(count: int) -> Iterator[tuple[str, ...]]:
+    """Begins each command line, so that every contestant has a core, where there are enough."""
+    cores = sorted(os.sched_getaffinity(0))
+    for number in range(count):
+        yield ("taskset", "--cpu-list", str(cores[number])) if count <= len(cores) else ()
 
 
 class Ours:
@@ -226,7 +236,10 @@ def rows(extent: Extent, torch: str | None, settings: Settings, say: Console) ->
                 "two hosts",
                 (0, 1),
                 tuple(host.address for host in hosts),
-                tuple(tuple(host.keeper.inside(())) for host in hosts),
+                tuple(
+                    (*host.keeper.inside(()), *core)
+                    for host, core in zip(hosts, _on_cores(len(hosts)), strict=True)
+                ),
                 ("eth0", "eth0"),
             )
             yield from measure(place, extent.megabytes, extent, torch, settings)
