@@ -22,6 +22,7 @@ from gradloom.worker.engine.spec import Optimizer
 from gradloom.worker.exchange.exchange import Exchange, Vector
 from gradloom.worker.exchange.notes import Seen, pack_seen, unpack_seen
 from gradloom.worker.exchange.tree import reduce
+from gradloom.worker.faults import Point, reached
 from gradloom.worker.replica import Replica
 
 # The square of a larger number may be infinite in float32.
@@ -69,13 +70,15 @@ class Lockstep:
         exchange: Exchange,
         shards: tuple[int, int],
         cell: tuple[int, ...] = (0,),
+        worker: int = 0,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
-        """The replica computes the shards from the first up to the last.
+        """The replica, that of the worker, computes the shards from the first up to the last.
 
         cell are the places, among all members, of those it shares its memory with, in the order
         of their parts of the vector.
         """
+        self._worker = worker
         self._replica = replica
         self._exchange = exchange
         self._shards = shards
@@ -104,16 +107,23 @@ class Lockstep:
 
     def _step(self) -> Commit:
         began = self._clock()
+        self._reach(Point.STEP_START)
         roots = self._replica.compute(*self._shards)
+        self._reach(Point.SLOT_WRITE)
         computed = self._clock()
         self.compute_seconds += computed - began
         notes = self._exchange.agree(pack_seen(roots))
+        self._reach(Point.SLICE_SUM)
         self._exchange.begin_sum()
         agreed = self._clock()
         commit = self._made(self._batch(notes))
         self._replica.seconds.add("exchange", agreed - computed)
         self._replica.seconds.add("update", self._clock() - agreed)
         return commit
+
+    def _reach(self, point: Point) -> None:
+        """A place where a test may have this worker die."""
+        reached(point, step=self._replica.state.step, worker=self._worker)
 
     def _batch(self, notes: tuple[bytes, ...]) -> _Batch:
         replica = self._replica
@@ -220,11 +230,13 @@ class Lockstep:
         """
         state = self._replica.state
         state.write(block, gradient, batch.learning_rate, scale, batch.rows)
+        self._reach(Point.SLICE_UPDATE)
         is_last = state.step + 1 == self._replica.task.learning.steps
         return not is_last or state.is_finite_within(block)
 
     def _agreed(self, squares: list[Array], *, is_sound: bool) -> tuple[float, bool]:
         """The norm of all that this cell's members summed, and whether all members are sound."""
+        self._reach(Point.BARRIER)
         notes = self._exchange.agree(
             b"".join([_FLAG.pack(is_sound), *(part.tobytes() for part in squares)])
         )

@@ -32,6 +32,7 @@ from gradloom.worker.engine.spec import ReduceOnPlateauSchedule
 from gradloom.worker.exchange.exchange import Layout
 from gradloom.worker.exchange.notes import Observed, Seen, added, merged
 from gradloom.worker.exchange.tree import Leaf, Node, cover, fold, registers, schedule
+from gradloom.worker.faults import Point, reached
 from gradloom.worker.messages import Task
 from gradloom.worker.state import BadState, State, Vector, rehearse_update, vector_count
 
@@ -272,6 +273,8 @@ class Replica:
 
     def _train(self, group: Group, bounds: Bounds) -> tuple[Statistics, ...]:
         keys = [self._key(leaf.place) for leaf in group]
+        for leaf in group:
+            reached(Point.SHARD_FORWARD, step=self.state.step, shard=leaf.place)
         statistics = self._plan.train(_shards(group, bounds), keys)
         self.seconds.add("forward", self._plan.forward_seconds)
         self.seconds.add("backward", self._plan.backward_seconds)

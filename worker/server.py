@@ -30,6 +30,7 @@ from gradloom.worker.engine.selftest import self_test
 from gradloom.worker.exchange.exchange import Broken, Exchange, NoRoom
 from gradloom.worker.exchange.join import join
 from gradloom.worker.exchange.listener import Listener
+from gradloom.worker.faults import Point, reached
 from gradloom.worker.fence import fence
 from gradloom.worker.initial_weights import WeightsError, load_weights
 from gradloom.worker.lockstep import Commit, Lockstep
@@ -162,6 +163,7 @@ class Server:
     def _enter(self, replica: Replica, order: Order, before: _Place | None) -> _Place:
         fence(order.fence)
         formation, number = order.formation, order.worker
+        reached(Point.JOIN, step=order.step, worker=number)
         if before:
             before.exchange.close()
         exchange = join(
@@ -177,13 +179,15 @@ class Server:
         cell = [i for i, each in enumerate(formation.members) if each.cell == mine.cell]
         notes = exchange.agree(replica.state.standings().encode())
         replica.state.adopt(newest_standings(notes[place].decode() for place in cell))
-        steps = Lockstep(replica, exchange, (mine.first, mine.last), tuple(cell))
+        steps = Lockstep(replica, exchange, (mine.first, mine.last), tuple(cell), number)
         return _Place(formation, exchange, steps)
 
     def _done(self, replica: Replica, order: Order) -> tuple[dict[str, object], bytes]:
         """Facts and bytes that come of the order's work."""
         if isinstance(order.work, Train):
-            return self._train(self._entered(replica, order).steps, order.work.steps), b""
+            facts = self._train(self._entered(replica, order).steps, order.work.steps)
+            reached(Point.ROUND_REPORT, step=replica.state.step, worker=order.worker)
+            return facts, b""
         self._stand(replica, order)
         match order.work:
             case Evaluate():
