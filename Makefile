@@ -24,8 +24,13 @@ install: $(BIN)/.installed ## create the environment and install everything
 demo: $(BIN)/.installed ## train a digits classifier with 2 Ray workers
 	$(BIN)/gradloom run examples/digits.yaml --workers 2 --backend ray
 
+# Tests that compute share the cores; those with processes of their own have them to themselves.
 test: $(BIN)/.installed ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not process and not ray"
+	$(BIN)/python -m pytest -m "(process or ray) and not slow"
+
+test-slow: $(BIN)/.installed ## run what takes minutes: networks of hosts that are cut and slowed
+	$(BIN)/python -m pytest -m slow
 
 # An environment that has torch and this package with its development dependencies.
 TORCH_PYTHON ?= .venv-torch/bin/python
@@ -124,6 +129,6 @@ serve: $(BIN)/.installed ## start the service on this machine
 clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
-.PHONY: help install demo test simulate test-parity lint types check protos protos-check constraints \
+.PHONY: help install demo test test-slow simulate test-parity lint types check protos protos-check constraints \
   bench-ddp bench-engine bench-exchange bench-gradient bench-health bench-start test-bits chaos chaos-short \
   serve clean

@@ -40,7 +40,7 @@ _AVERAGE = "average."
 _STEP = "step"
 _COUNTERS = "counters"
 # Elements that are summed and updated at a time: what is read and written stays in the caches.
-_WORK = 32768
+_WORK = 65536
 # The path of the input of a chain; those of a model of nodes have names below it.
 _DATA = "data"
 

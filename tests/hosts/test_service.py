@@ -131,6 +131,7 @@ def test_workers_on_three_hosts_come_to_the_weights_of_one(
     assert weights == undisturbed(SHORT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_each_kind_of_model_has_one_hash(
     across: Service, here: Client, tmp_path: Path, model: str
@@ -144,6 +145,7 @@ def test_each_kind_of_model_has_one_hash(
 
 
 @pytest.mark.needs("nft")
+@pytest.mark.slow
 def test_lost_packets_are_noticed_by_nobody(
     across: Service, cluster: RayCluster, undisturbed: Undisturbed
 ) -> None:
@@ -154,6 +156,7 @@ def test_lost_packets_are_noticed_by_nobody(
 
 
 @pytest.mark.needs("tc")
+@pytest.mark.slow
 def test_a_slow_link_is_noticed_by_nobody(
     across: Service, cluster: RayCluster, undisturbed: Undisturbed
 ) -> None:
@@ -163,6 +166,7 @@ def test_a_slow_link_is_noticed_by_nobody(
     assert story.job.receipt.weights_sha256 == undisturbed(SHORT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [2, 10])
 def test_a_link_that_is_cut_and_healed_changes_no_weight(
     across: Service, cluster: RayCluster, undisturbed: Undisturbed, seconds: float
@@ -174,6 +178,7 @@ def test_a_link_that_is_cut_and_healed_changes_no_weight(
 
 
 @pytest.mark.needs("ip")
+@pytest.mark.slow
 def test_a_one_way_cut_changes_no_weight(
     across: Service, cluster: RayCluster, undisturbed: Undisturbed
 ) -> None:
