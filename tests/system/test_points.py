@@ -1,4 +1,4 @@
-"""A worker dies, or freezes, at each point of a step, and the weights are those of any other run."""
+"""A worker dies or freezes at each point of a step; the weights are those of any other run."""
 
 from collections.abc import Callable
 from pathlib import Path
