@@ -85,7 +85,8 @@ def _spec(running: Running, folder: Path) -> JobSpec:
 
 def _points(client: Client, job: Job, seconds: float) -> Iterator[Point]:
     """How far it was, from the first report to one that is so much later, where enough count."""
-    first, counted = None, 0
+    first: float | None = None
+    counted = 0
     for event in client.watch(job, timeout=_PATIENCE_SECONDS):
         match event:
             case ProgressEvent() if event.step:
