@@ -179,9 +179,11 @@ class Replica:
         Changes nothing but working memory.
         """
         rows = np.arange(min(2, self._data.training.rows), dtype=np.int64)
-        self._plan.read(random_parameters(self.graph, seed=0).astype(np.float32))
+        parameters = random_parameters(self.graph, seed=0).astype(np.float32)
+        self._plan.read(parameters)
         self._fill(self._data.training, rows, self._plan)
         self._plan.train((Shard(len(rows)),), (Key(0, DROPOUT, 0, 0),))
+        self._plan.forget(parameters)
         rehearse_update(self.task.learning.optimizer)
         self.seconds.take()
 

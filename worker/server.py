@@ -5,6 +5,7 @@ import platform
 import traceback
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -281,7 +282,8 @@ def _snapshot(replica: Replica, work: Snapshot) -> tuple[dict[str, object], byte
 
 
 def _error(message: object, error: Exception) -> Answer:
-    traceback.print_exception(error)
+    with suppress(OSError):  # the disk that the log is on may be full
+        traceback.print_exception(error)
     number = message.round if isinstance(message, Order) else 0
     facts = {
         "reason": _REASONS.get(type(error), "WORKER_ERROR"),

@@ -26,19 +26,22 @@ def come_to_the_same(plan: Plan, shards: tuple[Shard, ...]) -> bool:
     """Whether these shards come to the same bits together as one by one.
 
     Computes both on random data with random parameters, so that it is the same answer for every
-    worker at every step, and overwrites the plan's rows. Few rows are tried several times: where
+    worker at every step, and overwrites the plan's rows and registers. The parameters that the
+    plan reads are left alone: other workers may be reading them. Few rows are tried several times: where
     most of what a product adds up is zero, as after a relu and a dropout, another order of
     additions shows in few of its elements.
     """
-    if any(span.first % _KERNEL_ROWS for span in spans(shards)):
+    rows = sum(shard.rows for shard in shards)
+    if not rows or any(span.first % _KERNEL_ROWS for span in spans(shards)):
         return False
-    trials = -(-_ROWS_TRIED // max(1, sum(shard.rows for shard in shards)))
-    kept = plan.parameters.copy()
-    plan.parameters[...] = random_parameters(plan.graph, seed=0)
+    kept, trials = plan.parameters, -(-_ROWS_TRIED // rows)
+    tried = random_parameters(plan.graph, seed=0).astype(kept.dtype)
+    plan.read(tried)
     try:
         return all(_come_to_the_same(plan, shards, seed) for seed in range(trials))
     finally:
-        plan.parameters[...] = kept
+        plan.read(kept)
+        plan.forget(tried)
 
 
 def _come_to_the_same(plan: Plan, shards: tuple[Shard, ...], seed: int) -> bool:

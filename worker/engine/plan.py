@@ -79,6 +79,14 @@ class Plan:
         """Compute with these parameters from now on: a flat vector that its owner may change."""
         self.parameters = parameters
 
+    def forget(self, parameters: Array) -> None:
+        """Lets go of parameters that will not be read again."""
+        self._bindings = {
+            key: (vector, bound)
+            for key, (vector, bound) in self._bindings.items()
+            if vector is not parameters
+        }
+
     def write_to(self, registers: Sequence[Array]) -> None:
         """Sum gradients in these flat vectors from now on: as many as there were, or fewer.
 

@@ -72,5 +72,10 @@ def test_shards_that_begin_within_the_width_of_a_kernel_are_never_joined() -> No
 def test_the_answer_does_not_depend_on_the_parameters_and_leaves_them_alone() -> None:
     random, zeros = plan(), plan()
     zeros.parameters[...] = 0
+    zeros.parameters.setflags(write=False)  # others may be reading them
     assert come_to_the_same(random, SHARDS) == come_to_the_same(zeros, SHARDS)
     assert not zeros.parameters.any()
+
+
+def test_shards_without_rows_have_nothing_to_share() -> None:
+    assert not come_to_the_same(plan(), (Shard(0, 0), Shard(0, 1, ((0, 1),))))
