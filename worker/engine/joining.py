@@ -27,9 +27,9 @@ def come_to_the_same(plan: Plan, shards: tuple[Shard, ...]) -> bool:
 
     Computes both on random data with random parameters, so that it is the same answer for every
     worker at every step, and overwrites the plan's rows and registers. The parameters that the
-    plan reads are left alone: other workers may be reading them. Few rows are tried several times: where
-    most of what a product adds up is zero, as after a relu and a dropout, another order of
-    additions shows in few of its elements.
+    plan reads are left alone: other workers may be reading them. Few rows are tried several
+    times: where most of what a product adds up is zero, as after a relu and a dropout, another
+    order of additions shows in few of its elements.
     """
     rows = sum(shard.rows for shard in shards)
     if not rows or any(span.first % _KERNEL_ROWS for span in spans(shards)):
