@@ -1,6 +1,5 @@
 """The memory of a member: what it keeps from one formation to the next, and what it makes anew."""
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,9 +76,3 @@ def _copied(topology: Topology, name: str, cell: int, state: Memory) -> Memory:
     for new, old in zip(copy.vectors, state.vectors, strict=True):
         np.copyto(new, old)
     return copy
-
-
-def duplicate(memory: Memory) -> int:
-    """Another descriptor for shared memory."""
-    assert memory.descriptor is not None
-    return os.dup(memory.descriptor)

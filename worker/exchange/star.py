@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gradloom.worker.exchange.notes import Observed, Statistics, added, merged
 from gradloom.worker.exchange.tree import Node, reduce
 
 Gradient = npt.NDArray[np.float32]
-Observed = npt.NDArray[np.float64]
-Statistics = tuple[float, ...]
 # Level and place of a node, its statistics, and how many numbers were observed.
 Facts = list[tuple[int, int, tuple[float, ...], int]]
 
@@ -44,18 +43,6 @@ class Sum:
             added(self.statistics, other.statistics),
             merged(self.observed, other.observed),
         )
-
-
-def added(left: Statistics, right: Statistics) -> Statistics:
-    """Two statistics added number by number."""
-    return tuple(a + b for a, b in zip(left, right, strict=True))
-
-
-def merged(left: Observed | None, right: Observed | None) -> Observed | None:
-    """Two looks added number by number; a side that was not looked at adds nothing."""
-    if left is None or right is None:
-        return right if left is None else left
-    return left + right
 
 
 def packed(parts: dict[Node, Sum]) -> tuple[Facts, bytes]:
