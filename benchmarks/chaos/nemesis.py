@@ -50,6 +50,28 @@ class Means:
     process_id: Callable[[Assignment], int] = lambda assignment: assignment.pid
 
 
+class Sparing:
+    """Which jobs may be struck: three deaths at one step are what a job that kills workers does.
+
+    Such a job is given up, and rightly; so one is left alone until it has made a step.
+    """
+
+    def __init__(self) -> None:
+        self._struck: dict[str, int] = {}
+
+    def may_strike(self, job: str, step: int) -> bool:
+        """Whether a job that is at this step has moved since it was struck."""
+        return step != self._struck.get(job)
+
+    def struck(self, job: str, step: int) -> None:
+        """Its workers were, at this step."""
+        self._struck[job] = step
+
+
+def _at(job: Job) -> tuple[str, int]:
+    return job.name, job.progress.step if job.progress else 0
+
+
 class Nemesis:
     """Carries out faults on one site, and what has to follow them later."""
 
@@ -67,6 +89,7 @@ class Nemesis:
         self._means = means
         self._history = history
         self._client = client
+        self._sparing = Sparing()
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self.done: Counter[Kind] = Counter()
@@ -120,30 +143,44 @@ class Nemesis:
         newest = islice(self._client.list(), _NEWEST_JOBS)
         return [job for job in newest if job.state in _TRAINING]
 
-    def _workers(self, jobs: Iterable[Job]) -> list[Process]:
-        """Their workers that are alive."""
-        found = (
-            process_of(self._means.process_id(each)) for job in jobs for each in job.assignments
-        )
+    def _workers(self, job: Job) -> list[Process]:
+        """Its workers that are alive."""
+        found = (process_of(self._means.process_id(each)) for each in job.assignments)
         return [each for each in found if each and each.is_worker]
 
+    def _victims(self) -> list[tuple[Job, Process]]:
+        """Workers that may be struck, each with its job."""
+        jobs = [job for job in self._jobs() if self._sparing.may_strike(*_at(job))]
+        return [(job, process) for job in jobs for process in self._workers(job)]
+
     def _kill_worker(self, fault: Fault) -> str:
-        process = chosen(self._workers(self._jobs()), fault.pick)
-        return str(process) if process and send(process, signal.SIGKILL) else ""
+        return self._signalled(fault, signal.SIGKILL)[1]
 
     def _kill_all_workers(self, fault: Fault) -> str:
-        job = chosen([job for job in self._jobs() if job.assignments], fault.pick)
-        workers = self._workers([job]) if job else []
-        killed = [process.pid for process in workers if send(process, signal.SIGKILL)]
-        return f"{job.name} {killed}" if job and killed else ""
+        victim = chosen(self._victims(), fault.pick)
+        if victim is None:
+            return ""
+        job, _ = victim
+        killed = [each.pid for each in self._workers(job) if send(each, signal.SIGKILL)]
+        self._sparing.struck(*_at(job))
+        return f"{job.name} {killed}" if killed else ""
 
     def _freeze_worker(self, fault: Fault) -> str:
-        process = chosen(self._workers(self._jobs()), fault.pick)
-        if process is None or not send(process, signal.SIGSTOP):
+        process, name = self._signalled(fault, signal.SIGSTOP)
+        if process is None:
             return ""
         seconds = 0.1 + _LONGEST_FREEZE * fault.size**2
         self.after(seconds, lambda: self._wake(process))
-        return f"{process} for {seconds:.1f} s"
+        return f"{name} for {seconds:.1f} s"
+
+    def _signalled(self, fault: Fault, number: int) -> tuple[Process | None, str]:
+        """A worker that was sent a signal, and its name; none where that met nobody."""
+        victim = chosen(self._victims(), fault.pick)
+        if victim is None or not send(victim[1], number):
+            return None, ""
+        job, process = victim
+        self._sparing.struck(*_at(job))
+        return process, f"{job.name} {process}"
 
     def _wake(self, process: Process) -> None:
         self._history.note("woken", pid=process.pid, lives=send(process, signal.SIGCONT))

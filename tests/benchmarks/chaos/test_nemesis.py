@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from benchmarks.chaos.generator import AT_REST, HARMLESS, ONE_NODE, Kind
-from benchmarks.chaos.nemesis import _DAMAGES, _LIVE, chosen, flipped
+from benchmarks.chaos.nemesis import _DAMAGES, _LIVE, Sparing, chosen, flipped
 from benchmarks.chaos.processes import is_alive, process_of, send
 
 
@@ -47,3 +47,14 @@ def test_a_signal_meets_the_process_it_is_meant_for_and_no_other() -> None:
     child.wait()
     assert not is_alive(process)
     assert not send(process, signal.SIGKILL)
+
+
+def test_a_job_is_left_alone_until_it_has_moved() -> None:
+    sparing = Sparing()
+    assert sparing.may_strike("jobs/a", 0)
+    sparing.struck("jobs/a", 0)
+    assert not sparing.may_strike("jobs/a", 0)
+    assert sparing.may_strike("jobs/b", 0)
+    assert sparing.may_strike("jobs/a", 7)
+    sparing.struck("jobs/a", 7)
+    assert not sparing.may_strike("jobs/a", 7)
