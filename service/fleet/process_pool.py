@@ -26,6 +26,8 @@ _IDLE_SECONDS = 180.0
 _REFILL_SECONDS = 30.0
 # So long a job waits for one that is just coming back, rather than for the start of another.
 _PATIENCE_SECONDS = 2.0
+# When one of a job's workers has come back the others do; none is started in their places until.
+_COMING_SECONDS = 1.0
 _REST_SECONDS = 5.0
 _START_SECONDS = 10.0
 # One that takes up more is not lent again.
@@ -145,7 +147,7 @@ class ProcessPool:
                 self._resting.append(_Resting(worker, self._clock() + _REST_SECONDS, owes + 1))
         else:
             worker.end()
-        self.refill()
+        self._refill_in(_COMING_SECONDS)
 
     def _told_to_rest(self, worker: WorkerProcess) -> bool:
         log = self._next_log()
@@ -158,8 +160,11 @@ class ProcessPool:
 
     def refill(self) -> None:
         """Has as many processes started as are missing."""
+        self._refill_in(0.0)
+
+    def _refill_in(self, seconds: float) -> None:
         with self._changed:
-            self._refill_time = self._clock()
+            self._refill_time = self._clock() + seconds
         self._ring()
 
     def close(self) -> None:
@@ -240,15 +245,21 @@ class ProcessPool:
             return
         with self._changed:
             self._resting.remove(resting)
-            is_kept = len(self._idle) < self._most
-        if is_kept and answers and _is_fit(answers[-1]):
-            with self._changed:
-                self._losses = 0
-                self._idle.appendleft(_Idle(resting.worker, self._clock()))
+        if self._most and answers and _is_fit(answers[-1]):
+            self._keep_before_others(resting.worker)
         else:
             resting.worker.end()
         with self._changed:
             self._changed.notify_all()
+
+    def _keep_before_others(self, worker: WorkerProcess) -> None:
+        """It has its kernels loaded: where there are too many, one that never worked goes first."""
+        with self._changed:
+            self._losses = 0
+            self._idle.appendleft(_Idle(worker, self._clock()))
+            last = self._idle.pop() if len(self._idle) > self._most else None
+        if last:
+            last.worker.end()
 
     def _lost(self, idle: _Idle) -> None:
         """One that waited has ended; a job may have taken it in this moment and will see it."""

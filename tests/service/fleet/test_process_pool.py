@@ -50,6 +50,14 @@ def idle(pool: ProcessPool, count: int) -> set[int]:
     return set(pool.idle)
 
 
+def until_idle(pool: ProcessPool, pid: int) -> None:
+    """Waits until a process waits again."""
+    deadline = time.monotonic() + 30
+    while pid not in pool.idle:
+        assert time.monotonic() < deadline, pool.idle
+        os.sched_yield()
+
+
 def until_ended(pid: int) -> None:
     """Waits until a process has ended."""
     with suppress(ProcessLookupError):
@@ -78,6 +86,32 @@ def test_a_process_that_comes_back_is_the_next_to_be_taken(
     assert again.pid == worker.pid
     assert (tmp_path / "one.log").exists()
     again.end()
+
+
+def test_none_are_started_while_the_others_of_a_job_come_back(
+    pool: ProcessPool, tmp_path: Path
+) -> None:
+    waiting = idle(pool, 2)
+    first, second = (pool.take(tmp_path / f"{number}.log", PROFILE_DEFAULT) for number in (1, 2))
+    pool.give_back(first, PROFILE_DEFAULT, owes=0)
+    assert idle(pool, 1) == {first.pid}
+    pool.give_back(second, PROFILE_DEFAULT, owes=0)
+    assert idle(pool, 2) == waiting
+
+
+def test_one_that_never_worked_makes_room_for_one_that_comes_back(
+    pool: ProcessPool, tmp_path: Path, clock: Clock
+) -> None:
+    idle(pool, 2)
+    worked = [pool.take(tmp_path / f"{number}.log", PROFILE_DEFAULT) for number in (1, 2)]
+    clock.seconds = 31.0
+    pool.refill()
+    idle(pool, 2)
+    for number, worker in enumerate(worked):
+        pool.give_back(worker, PROFILE_DEFAULT, owes=0)
+        until_idle(pool, worker.pid)
+        assert len(pool.idle) == 3
+        assert set(pool.idle) >= {each.pid for each in worked[: number + 1]}
 
 
 def test_one_that_does_not_forget_its_job_in_time_is_ended(
