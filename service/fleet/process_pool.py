@@ -240,9 +240,10 @@ class ProcessPool:
     def _heard(self, resting: _Resting) -> None:
         """One that rests has answered, or is gone."""
         answers = _answers(resting.worker)
-        resting.owes -= len(answers)
-        if answers and resting.owes > 0:
-            return
+        if answers is not None:
+            resting.owes -= len(answers)
+            if resting.owes > 0:
+                return
         with self._changed:
             self._resting.remove(resting)
         if self._most and answers and _is_fit(answers[-1]):
@@ -289,12 +290,12 @@ class ProcessPool:
             each.worker.end()
 
 
-def _answers(worker: WorkerProcess) -> tuple[bytes, ...]:
-    """What has come; nothing from one that is gone."""
+def _answers(worker: WorkerProcess) -> tuple[bytes, ...] | None:
+    """What has come whole, which may be nothing yet; None from one that is gone."""
     try:
         return worker.channel.receive()
     except (EOFError, OSError):
-        return ()
+        return None
 
 
 def _is_fit(answer: bytes) -> bool:

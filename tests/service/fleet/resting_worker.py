@@ -1,4 +1,4 @@
-"""A worker that does nothing but rest, and needs no engine for it."""
+"""A worker that does nothing but rest, and needs no engine for it; its answers come in pieces."""
 
 import pickle
 import sys
@@ -9,6 +9,9 @@ from pathlib import Path
 from gradloom.worker.messages import Answer, AnswerKind, encode
 from gradloom.worker.process import die_with_parent
 
+# More than a socket takes at once.
+_PADDING = "." * 4_000_000
+
 
 def main() -> None:
     die_with_parent()
@@ -16,7 +19,8 @@ def main() -> None:
     with suppress(EOFError, ConnectionError):
         while True:
             Path(pickle.loads(connection.recv_bytes()).log).touch()  # noqa: S301
-            connection.send_bytes(encode(Answer(AnswerKind.DONE, facts={"resident": 1 << 20})))
+            facts = {"resident": 1 << 20, "padding": _PADDING}
+            connection.send_bytes(encode(Answer(AnswerKind.DONE, facts=facts)))
 
 
 if __name__ == "__main__":
