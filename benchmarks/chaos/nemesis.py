@@ -148,39 +148,39 @@ class Nemesis:
         found = (process_of(self._means.process_id(each)) for each in job.assignments)
         return [each for each in found if each and each.is_worker]
 
-    def _victims(self) -> list[tuple[Job, Process]]:
-        """Workers that may be struck, each with its job."""
+    def _victim(self, fault: Fault) -> tuple[Job, Process] | None:
+        """A worker that may be struck, and its job; None where there is none."""
         jobs = [job for job in self._jobs() if self._sparing.may_strike(*_at(job))]
-        return [(job, process) for job in jobs for process in self._workers(job)]
+        workers = [(job, process) for job in jobs for process in self._workers(job)]
+        return chosen(workers, fault.pick)
+
+    def _signal(self, job: Job, workers: Iterable[Process], number: int) -> str:
+        """Sends a signal to workers of a job; says whom it met."""
+        met = [str(each) for each in workers if send(each, number)]
+        if not met:
+            return ""
+        self._sparing.struck(*_at(job))
+        return f"{job.name} {', '.join(met)}"
 
     def _kill_worker(self, fault: Fault) -> str:
-        return self._signalled(fault, signal.SIGKILL)[1]
+        victim = self._victim(fault)
+        return self._signal(victim[0], victim[1:], signal.SIGKILL) if victim else ""
 
     def _kill_all_workers(self, fault: Fault) -> str:
-        victim = chosen(self._victims(), fault.pick)
-        if victim is None:
-            return ""
-        job, _ = victim
-        killed = [each.pid for each in self._workers(job) if send(each, signal.SIGKILL)]
-        self._sparing.struck(*_at(job))
-        return f"{job.name} {killed}" if killed else ""
+        victim = self._victim(fault)
+        return self._signal(victim[0], self._workers(victim[0]), signal.SIGKILL) if victim else ""
 
     def _freeze_worker(self, fault: Fault) -> str:
-        process, name = self._signalled(fault, signal.SIGSTOP)
-        if process is None:
+        victim = self._victim(fault)
+        if victim is None:
+            return ""
+        job, process = victim
+        met = self._signal(job, [process], signal.SIGSTOP)
+        if not met:
             return ""
         seconds = 0.1 + _LONGEST_FREEZE * fault.size**2
         self.after(seconds, lambda: self._wake(process))
-        return f"{name} for {seconds:.1f} s"
-
-    def _signalled(self, fault: Fault, number: int) -> tuple[Process | None, str]:
-        """A worker that was sent a signal, and its name; none where that met nobody."""
-        victim = chosen(self._victims(), fault.pick)
-        if victim is None or not send(victim[1], number):
-            return None, ""
-        job, process = victim
-        self._sparing.struck(*_at(job))
-        return process, f"{job.name} {process}"
+        return f"{met} for {seconds:.1f} s"
 
     def _wake(self, process: Process) -> None:
         self._history.note("woken", pid=process.pid, lives=send(process, signal.SIGCONT))

@@ -26,8 +26,6 @@ _IDLE_SECONDS = 180.0
 _REFILL_SECONDS = 30.0
 # So long a job waits for one that is just coming back, rather than for the start of another.
 _PATIENCE_SECONDS = 2.0
-# When one of a job's workers has come back the others do; none is started in their places until.
-_COMING_SECONDS = 1.0
 _REST_SECONDS = 5.0
 _START_SECONDS = 10.0
 # One that takes up more is not lent again.
@@ -141,13 +139,16 @@ class ProcessPool:
         return wanted.worker
 
     def give_back(self, worker: WorkerProcess, profile: str, owes: int) -> None:
-        """Takes a process back that still owes some answers; it is told to forget its job."""
+        """Takes a process back that still owes some answers; it is told to forget its job.
+
+        None is started in its place: refill does that, once all of a job's have come back.
+        """
         if profile == self._profile and self._most and self._told_to_rest(worker):
             with self._changed:
                 self._resting.append(_Resting(worker, self._clock() + _REST_SECONDS, owes + 1))
         else:
             worker.end()
-        self._refill_in(_COMING_SECONDS)
+        self._ring()
 
     def _told_to_rest(self, worker: WorkerProcess) -> bool:
         log = self._next_log()
@@ -160,11 +161,8 @@ class ProcessPool:
 
     def refill(self) -> None:
         """Has as many processes started as are missing."""
-        self._refill_in(0.0)
-
-    def _refill_in(self, seconds: float) -> None:
         with self._changed:
-            self._refill_time = self._clock() + seconds
+            self._refill_time = self._clock()
         self._ring()
 
     def close(self) -> None:
@@ -246,7 +244,7 @@ class ProcessPool:
                 return
         with self._changed:
             self._resting.remove(resting)
-        if self._most and answers and _is_fit(answers[-1]):
+        if answers and _is_fit(answers[-1]):
             self._keep_before_others(resting.worker)
         else:
             resting.worker.end()
@@ -254,7 +252,7 @@ class ProcessPool:
             self._changed.notify_all()
 
     def _keep_before_others(self, worker: WorkerProcess) -> None:
-        """It has its kernels loaded: where there are too many, one that never worked goes first."""
+        """It has its kernels loaded: where there are too many, the last in line goes for it."""
         with self._changed:
             self._losses = 0
             self._idle.appendleft(_Idle(worker, self._clock()))

@@ -4,7 +4,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,21 +41,18 @@ def pool(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Itera
     pool.close()
 
 
-def idle(pool: ProcessPool, count: int) -> set[int]:
-    """The processes that wait, once there are so many; a thread of the pool's makes them."""
+def until(pool: ProcessPool, is_so: Callable[[], bool]) -> set[int]:
+    """The processes that wait, once something is so; a thread of the pool's makes it so."""
     deadline = time.monotonic() + 30
-    while len(pool.idle) != count:
+    while not is_so():
         assert time.monotonic() < deadline, pool.idle
         os.sched_yield()
     return set(pool.idle)
 
 
-def until_idle(pool: ProcessPool, pid: int) -> None:
-    """Waits until a process waits again."""
-    deadline = time.monotonic() + 30
-    while pid not in pool.idle:
-        assert time.monotonic() < deadline, pool.idle
-        os.sched_yield()
+def idle(pool: ProcessPool, count: int) -> set[int]:
+    """The processes that wait, once there are so many."""
+    return until(pool, lambda: len(pool.idle) == count)
 
 
 def until_ended(pid: int) -> None:
@@ -109,9 +106,9 @@ def test_one_that_never_worked_makes_room_for_one_that_comes_back(
     idle(pool, 2)
     for number, worker in enumerate(worked):
         pool.give_back(worker, PROFILE_DEFAULT, owes=0)
-        until_idle(pool, worker.pid)
-        assert len(pool.idle) == 3
-        assert set(pool.idle) >= {each.pid for each in worked[: number + 1]}
+        pids = until(pool, lambda pid=worker.pid: pid in pool.idle)
+        assert len(pids) == 3
+        assert pids >= {each.pid for each in worked[: number + 1]}
 
 
 def test_one_that_does_not_forget_its_job_in_time_is_ended(
