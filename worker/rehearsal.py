@@ -1,9 +1,7 @@
 """What a worker does while nobody waits for it: typical small jobs, which load their kernels."""
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from gradloom.worker.engine.kernels.compiler import compilations
 from gradloom.worker.warmup import Trial, WarmupFailed, train, trials
@@ -42,12 +40,11 @@ def rehearse(is_wanted: Callable[[], bool]) -> int:
     """
     count, before = 0, compilations().compiled
     try:
-        with tempfile.TemporaryDirectory(prefix="gradloom-rehearsal-") as folder:
-            for trial in _typical():
-                if is_wanted() or compilations().compiled > before:
-                    break
-                train(trial, Path(folder))
-                count += 1
+        for trial in _typical():
+            if is_wanted() or compilations().compiled > before:
+                break
+            train(trial)
+            count += 1
     except (WarmupFailed, OSError) as error:
         log.warning("rehearsal ended early: %s", error)
     return count

@@ -8,9 +8,9 @@ import json
 import math
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -66,6 +66,9 @@ _ROWS, _BATCH, _SHARDS = 16, 8, 2
 _CLASSES = 3
 _END = (Flatten(), Dense(_CLASSES))
 _INPUTS = "inputs"
+_TARGET = "target"
+# Where a path may lie: anywhere, since it is one of ours.
+_ROOT = Path("/")
 _LABELS = Target("labels", classes=_CLASSES)
 _CROSS_ENTROPY = SoftmaxCrossEntropy()
 _ADAM = Optimizer(Adam(0.01))
@@ -145,10 +148,13 @@ def _of_optimizers() -> Iterator[Trial]:
             yield Trial(word, Model((Dense(_CLASSES),)), optimizer=optimizer)
 
 
-def train(trial: Trial, folder: Path) -> None:
+def train(trial: Trial) -> None:
     """Does in this process what a worker does for a job, once. Raises WarmupFailed."""
     server = Server()
-    _answered(trial, server.answer((_task(trial, folder), None)))
+    inputs, target = _rows(trial)
+    with _in_memory(inputs) as inputs_path, _in_memory(target) as target_path:
+        files = ((_INPUTS, inputs_path), (_TARGET, target_path))
+        _answered(trial, server.answer((_task(trial, files), None)))
     alone = (Member(0, 0, "", os.getpid(), 0, _SHARDS),)
     formation = Formation(1, alone, b"", "", patience=math.inf)
     works: tuple[Work, ...] = (Train(1), Evaluate("validation", 0, 1), Snapshot(Content.STATE))
@@ -163,16 +169,21 @@ def _answered(trial: Trial, encoded: bytes) -> None:
         raise WarmupFailed(f"{trial.name}: {answer.facts.get('message')}")
 
 
-def _task(trial: Trial, folder: Path) -> Task:
-    spec = DataSpec(
-        target="target", path="rows.npz", inputs=(_INPUTS,), validation_fraction=1 / _ROWS
-    )
-    inputs, target = _rows(trial)
-    np.savez(folder / "rows.npz", inputs=inputs, target=target)
+@contextmanager
+def _in_memory(array: Array) -> Iterator[str]:
+    """The path of a file without a name: nothing of it is left, however this process ends."""
+    with os.fdopen(os.memfd_create("rows"), "wb") as file:
+        np.save(file, array)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
+def _task(trial: Trial, files: tuple[tuple[str, str], ...]) -> Task:
+    spec = DataSpec(target=_TARGET, files=files, inputs=(_INPUTS,), validation_fraction=1 / _ROWS)
     kind = TARGET_KINDS[type(trial.loss)]
-    data = prepare(spec, Roots((folder,)), seed=0, kind=kind, joined=joins_inputs(trial.model))
+    data = prepare(spec, Roots((_ROOT,)), seed=0, kind=kind, joined=joins_inputs(trial.model))
     learning = Learning(trial.model, trial.loss, trial.optimizer, steps=2)
-    return Task(learning, spec, data_sha256(data.summary), (str(folder),), _BATCH, _SHARDS)
+    return Task(learning, spec, data_sha256(data.summary), (str(_ROOT),), _BATCH, _SHARDS)
 
 
 def _rows(trial: Trial) -> tuple[Array, Array]:
@@ -195,10 +206,9 @@ def warm_up(report: Callable[[Mapping[str, object]], None], clock: Callable[[], 
     """Trains every small job and reports each of them, then what there is altogether."""
     began = clock()
     waiting = tuple(trials())
-    with tempfile.TemporaryDirectory(prefix="gradloom-warmup-") as folder:
-        for number, trial in enumerate(waiting, 1):
-            train(trial, Path(folder))
-            report({"event": "progress", "done": number, "of": len(waiting), "name": trial.name})
+    for number, trial in enumerate(waiting, 1):
+        train(trial)
+        report({"event": "progress", "done": number, "of": len(waiting), "name": trial.name})
     found = compilations()
     report(
         {

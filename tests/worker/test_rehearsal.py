@@ -1,5 +1,10 @@
 """A worker rehearses while nobody waits for it, and no longer."""
 
+import tempfile
+from pathlib import Path
+
+import pytest
+
 from gradloom.worker.rehearsal import TYPICAL, rehearse
 from gradloom.worker.warmup import trials
 
@@ -18,3 +23,17 @@ def test_nobody_wants_it_and_all_is_rehearsed() -> None:
     while (count := rehearse(lambda: False)) < len(TYPICAL):
         pass
     assert count == len(TYPICAL)
+
+
+def test_a_worker_that_is_killed_meanwhile_leaves_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left: list[Path] = []
+
+    def is_wanted() -> bool:
+        left.extend(tmp_path.iterdir())
+        return False
+
+    assert rehearse(is_wanted) > 0
+    assert left == []
