@@ -137,6 +137,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.service.training.runner",
     ),
     "uvicorn": ("gradloom.service.server",),
+    "xxhash": ("gradloom.worker.exchange.frames",),
     "yaml": (
         "gradloom.service.job_file",
         "gradloom.service.job_message",
