@@ -17,7 +17,7 @@ from gradloom.worker.data.windows import Order, Selection
 class Stripe:
     """One block of an input, where it goes along the last axis, and room to gather and scale it.
 
-    place is that of its input in the model.
+    place is that of its input in the model. is_plain: scaling changes nothing.
     """
 
     place: int
@@ -28,12 +28,16 @@ class Stripe:
     scale: Floats
     gathered: Array
     scaled: Floats
+    is_plain: bool
 
     def fill(self, rows: Rows, out: Array) -> None:
         """Write these rows of the block to its place in out."""
         count = len(rows)
-        take(self.block, rows, self.gathered[:count])
         target = out[..., self.begin : self.end]
+        if self.is_plain and target.dtype == self.block.dtype and target.flags.c_contiguous:
+            take(self.block, rows, target)
+            return
+        take(self.block, rows, self.gathered[:count])
         apply(self.gathered[:count], self.offset, self.scale, self.scaled[:count], target)
 
 
@@ -112,14 +116,17 @@ def _stripes(place: int, source: Input, scaling: Scaling, room: int) -> Iterator
     for block in source.blocks:
         end = begin + block.shape[-1]
         shape = (room, *block.shape[1:])
+        offset = np.ascontiguousarray(scaling.offset[..., begin:end])
+        scale = np.ascontiguousarray(scaling.scale[..., begin:end])
         yield Stripe(
             place,
             block,
             begin,
             end,
-            np.ascontiguousarray(scaling.offset[..., begin:end]),
-            np.ascontiguousarray(scaling.scale[..., begin:end]),
+            offset,
+            scale,
             np.empty(shape, block.dtype),
             np.empty(shape),
+            is_plain=not offset.any() and bool((scale == 1).all()),
         )
         begin = end

@@ -46,6 +46,15 @@ def test_inputs_are_scaled_as_fitted() -> None:
     assert inputs.max() == 1
 
 
+def test_rows_that_are_not_scaled_are_what_they_were() -> None:
+    rows = np.array([[[-0.0, 1e-45], [1 / 3, 3e38]]] * 10, np.float32)
+    plain = Input(("images",), (2,), (rows,))
+    source = Reader(Dataset((plain,), LABELS, ""), ROWS, [fit(plain, ROWS, Normalize.NONE)])
+    inputs = np.full((3, 2, 2), np.nan, np.float32)
+    source.fill(np.array([2, 0, 0]), [inputs], np.zeros(3, np.int64))
+    assert inputs.tobytes() == rows[:3].tobytes()
+
+
 def test_a_row_is_the_same_in_any_company() -> None:
     source = reader(Normalize.STANDARD)
     together, _ = filled(source, 0, 1, 2, 3)
