@@ -16,6 +16,7 @@ from gradloom.worker.data.errors import DataChanged, FileError
 from gradloom.worker.data.extents import STREAM_LIMIT_BYTES, Extent
 from gradloom.worker.data.files import Roots, locate
 from gradloom.worker.data.wording import quoted
+from gradloom.worker.faults import Point, reached
 
 # The SHA-256 of each array's rows in a block, as they stand in the file.
 Digests = tuple[str, ...]
@@ -69,6 +70,7 @@ class FileBlocks:
         return Hashed(arrays, digests)
 
     def _part(self, extent: Extent, number: int) -> tuple[Array, str]:
+        reached(Point.DATA_READ, path=extent.path, block=number)
         first, end = self.blocking.bounds(number)
         data = bytearray((end - first) * extent.row_bytes)
         count = self._fill(extent, extent.begin + first * extent.row_bytes, memoryview(data))
