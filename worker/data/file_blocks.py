@@ -55,6 +55,7 @@ class FileBlocks:
 
     def read(self, number: int) -> tuple[Array, ...]:
         """See BlockSource."""
+        reached(Point.DATA_READ, path=self.extents[0].path, block=number)
         found = self.hashed(number)
         for extent, digest, known in zip(
             self.extents, found.digests, self.digests[number], strict=True
@@ -70,7 +71,6 @@ class FileBlocks:
         return Hashed(arrays, digests)
 
     def _part(self, extent: Extent, number: int) -> tuple[Array, str]:
-        reached(Point.DATA_READ, path=extent.path, block=number)
         first, end = self.blocking.bounds(number)
         data = bytearray((end - first) * extent.row_bytes)
         count = self._fill(extent, extent.begin + first * extent.row_bytes, memoryview(data))

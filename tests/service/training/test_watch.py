@@ -7,7 +7,7 @@ from gradloom.service.training.watch import Watch
 
 
 def asked(*workers: int, patience: float = 2.0) -> Watch:
-    """A watch of workers that were asked for round 7 at time 0, and are listened to all the time."""
+    """A watch of workers that were asked for round 7 at time 0."""
     watch = Watch()
     for worker in workers:
         watch.asked(worker, 7, 0.0, patience)
