@@ -2,10 +2,12 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import ray
 
+from gradloom.worker.beats import SECONDS
 from gradloom.worker.data.depot import given_by
 from gradloom.worker.data.streams import Given
 from gradloom.worker.messages import Task
@@ -27,7 +29,7 @@ def _address() -> str:
 
 
 # Ray's types do not know this option.
-@ray.remote(concurrency_groups={"watch": 1})  # type: ignore[call-overload]
+@ray.remote(concurrency_groups={"watch": 1, "beat": 1})  # type: ignore[call-overload]
 class Actor:
     """A worker on a Ray node; its environment has the pinned profile before NumPy is loaded."""
 
@@ -38,6 +40,12 @@ class Actor:
     def answer(self, message: bytes) -> bytes:
         """The answer to a message that the service pickled; see Server.answer."""
         return self._shell.answer(message)
+
+    @ray.method(concurrency_group="beat")
+    def beat(self) -> bytes:
+        """That it lives, a moment from now; asked again and again while it owes an answer."""
+        time.sleep(SECONDS)
+        return self._shell.beat()
 
     def warm(self) -> tuple[str, str, int, str]:
         """Loads kernels while nobody waits; see place."""

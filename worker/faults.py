@@ -26,6 +26,7 @@ OPTIONS = ("nth", "seconds", "byte", "bit")
 class Point(StrEnum):
     """Where in a worker, in the order in which a step comes by."""
 
+    DATA_READ = "worker.data.read"
     JOIN = "worker.join"
     STEP_START = "worker.step.start"
     SHARD_FORWARD = "worker.shard.forward"

@@ -136,8 +136,9 @@ class Order:
 
 
 class AnswerKind(StrEnum):
-    """What an answer is."""
+    """What an answer is; a beat answers nothing, and says that an answer is still to come."""
 
+    BEAT = "beat"
     READY = "ready"
     DONE = "done"
     BROKEN = "broken"

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+from gradloom.worker.beats import Line
+
 _PR_SET_PDEATHSIG = 1
 _HOST = "127.0.0.1"
 
@@ -31,14 +33,14 @@ def is_abandoned(descriptor: int) -> bool:
     return bool(watched.poll(0))
 
 
-def serve(connection: Connection, answer: Callable[[bytes], bytes]) -> None:
+def serve(line: Line, answer: Callable[[bytes], bytes]) -> None:
     """Answers every message until the other end closes."""
     while True:
         try:
-            message = connection.recv_bytes()
+            message = line.message()
         except EOFError:
             return
-        connection.send_bytes(answer(message))
+        line.answer(answer(message))
 
 
 def main() -> None:
@@ -56,8 +58,9 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     selftest_sha256()
     rehearse(lambda: connection.poll(0))
+    shell = Shell(_HOST)
     try:
-        serve(connection, Shell(_HOST).answer)
+        serve(Line(connection, shell.beat), shell.answer)
     except ConnectionError:
         sys.exit(0)
 

@@ -23,7 +23,9 @@ from gradloom.worker.data.errors import (
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import prepare_request, request_of
 from gradloom.worker.data.prepared import Prepared, Request
+from gradloom.worker.data.reading import LIMIT_SECONDS, READS, meanwhile
 from gradloom.worker.data.streams import Given
+from gradloom.worker.data.wording import quoted
 from gradloom.worker.engine.arrays import side_by_side
 from gradloom.worker.engine.graph import Graph
 from gradloom.worker.engine.profile import profile_of
@@ -49,7 +51,7 @@ from gradloom.worker.messages import (
     encode,
 )
 from gradloom.worker.replica import Replica
-from gradloom.worker.state import Vector, newest_standings
+from gradloom.worker.state import BadState, Vector, newest_standings
 
 # What went wrong, in the words of the service's reasons. DataError comes from reading a file
 # that was sound when the job was accepted.
@@ -102,6 +104,26 @@ class Server:
         self._beginning: bytes | None = None
         self._place: _Place | None = None
         self._commits: list[Commit] = []
+        self._round = 0
+
+    def beat(self) -> bytes:
+        """That it lives, where it stands, and what it reads; from any thread, while it is at work.
+
+        Where a read stalls for good it is the answer, as the thread that should give it is stuck.
+        """
+        read = READS.newest
+        if read and read.is_stalled:
+            return encode(_error(None, DataUnreadable(_stalled(read.path))))
+        facts = {"step": self._step, "reads": read.path if read else ""}
+        return encode(Answer(AnswerKind.BEAT, self._round, facts))
+
+    @property
+    def _step(self) -> int:
+        """The step stood at, -1 where that is none."""
+        try:
+            return self._replica.state.step if self._replica else -1
+        except BadState:
+            return -1
 
     def answer(self, message: "tuple[Task, bytes | None] | Order") -> bytes:
         """The encoded answer to a message; an error is an answer too, and never raised."""
@@ -186,7 +208,9 @@ class Server:
     def _done(self, replica: Replica, order: Order) -> tuple[dict[str, object], bytes]:
         """Facts and bytes that come of the order's work."""
         if isinstance(order.work, Train):
-            facts = self._train(self._entered(replica, order).steps, order.work.steps)
+            place, self._round = self._entered(replica, order), order.round
+            with meanwhile(place.exchange.linger):
+                facts = self._train(place.steps, order.work.steps)
             reached(Point.ROUND_REPORT, step=replica.state.step, worker=order.worker)
             return facts, b""
         self._stand(replica, order)
@@ -212,7 +236,7 @@ class Server:
         """The formation cannot go on; the state stands where it stands."""
         replica = self._replica
         facts = {
-            "step": replica.state.step if replica and replica.stands else -1,
+            "step": self._step,
             "commits": [asdict(commit) for commit in self._commits],
             "culprit": broken.culprit,
             "why": broken.why,
@@ -255,6 +279,13 @@ def _initial_weights(task: Task) -> Callable[[Graph], Vector | None]:
 
 def _roots(task: Task) -> Roots:
     return Roots(tuple(Path(root) for root in task.roots))
+
+
+def _stalled(path: str) -> str:
+    return (
+        f"Nothing of {quoted(path)} was read within {LIMIT_SECONDS:.0f} s: see whether its disk or "
+        "file server answers."
+    )
 
 
 def _changed(whose: str, found: str, before: str) -> DataChanged:

@@ -25,6 +25,10 @@ class Shell:
         told = pickle.loads(message)  # noqa: S301
         return self._rest(told) if isinstance(told, Rest) else self._server.answer(told)
 
+    def beat(self) -> bytes:
+        """That the worker lives; see Server.beat."""
+        return self._server.beat()
+
     def _rest(self, rest: Rest) -> bytes:
         """Lets go of all that the job held, so that the next one finds a worker like new."""
         self._server.leave()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gradloom.service.jobs.states import Reason
-from gradloom.worker.messages import Answer, Order, Task
+from gradloom.worker.messages import Answer, AnswerKind, BadAnswer, Order, Task, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,15 @@ class Gone:
     node: str = ""
 
 
-WorkerEvent = Ready | Answered | Gone
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """A worker that owes an answer is at work on it; its beat says where it stands."""
+
+    worker: int
+    beat: Answer
+
+
+WorkerEvent = Ready | Answered | Gone | Alive
 
 
 class WorkerGroup(Protocol):
@@ -58,7 +66,10 @@ class WorkerGroup(Protocol):
         """Begins to start a worker from a state, or from the seed; Ready or Gone follows."""
 
     def order(self, worker: int, order: Order) -> None:
-        """Gives a worker an order; Answered or Gone follows. One that is gone gets nothing."""
+        """Gives a worker an order; Answered or Gone follows. One that is gone gets nothing.
+
+        Alive comes every half second or so until then, as it does while a worker starts.
+        """
 
     def stop(self, worker: int) -> bool:
         """Ends a worker and awaits its end; no event follows. Whether it is known to have ended.
@@ -101,12 +112,22 @@ class Fleet(Protocol):
 def event_of(worker: int, answer: Answer, encoded: bytes) -> WorkerEvent:
     """The event that a worker's answer is."""
     match answer.kind:
+        case "beat":
+            return Alive(worker, answer)
         case "ready":
             return Ready(worker, answer)
         case "error" if answer.facts.get("reason") not in _LIVES_ON:
             return Gone(worker, _reason(answer), str(answer.facts.get("message", "")))
         case _:
             return Answered(worker, answer, encoded)
+
+
+def is_beat(encoded: bytes) -> bool:
+    """Whether what a worker says is no answer, and only that it lives."""
+    try:
+        return decode(encoded).kind is AnswerKind.BEAT
+    except BadAnswer:
+        return False
 
 
 # Errors after which a worker is as good as before: the coordinator has it go on in another way.

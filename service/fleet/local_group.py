@@ -11,16 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradloom.service.fleet.ending import last_lines, reason_of, sentence_of
-from gradloom.service.fleet.group import Gone, Ready, WorkerEvent, event_of
+from gradloom.service.fleet.group import Alive, Gone, Ready, WorkerEvent, event_of
 from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.fleet.worker_process import WorkerProcess
 from gradloom.service.jobs.states import Reason
-from gradloom.worker.messages import AnswerKind, BadAnswer, Order, Task, decode
+from gradloom.worker.messages import Answer, AnswerKind, BadAnswer, Order, Task, decode
 
 # The end of a log, in bytes, within which its last lines are looked for.
 _LOG_END = 1 << 14
 _NODE = platform.node()
 _BOTH = selectors.EVENT_READ | selectors.EVENT_WRITE
+# What a part of an answer comes to: nobody beats between its bytes.
+_MIDST_OF_AN_ANSWER = Answer(AnswerKind.BEAT)
 
 
 @dataclass(slots=True)
@@ -121,18 +123,22 @@ class LocalGroup:
             yield self._event(worker, encoded)
             if worker not in self._workers:
                 return
+        if messages:
+            return
         # A child of it may hold the other end open: then no end of file ever comes.
-        if not messages and lent.process.has_ended:
+        if lent.process.has_ended:
             yield self._ended(worker)
+        else:
+            yield Alive(worker, _MIDST_OF_AN_ANSWER)
 
     def _event(self, worker: int, encoded: bytes) -> WorkerEvent:
         lent = self._workers[worker]
-        lent.owes -= 1
         try:
             answer = decode(encoded)
         except BadAnswer as error:
             return self._given_up(Gone(worker, Reason.WORKER_ERROR, str(error)))
-        lent.is_ready |= answer.kind == AnswerKind.READY
+        lent.owes -= answer.kind is not AnswerKind.BEAT
+        lent.is_ready |= answer.kind is AnswerKind.READY
         match event_of(worker, answer, encoded):
             case Gone() as gone:
                 return self._given_up(gone)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from gradloom.service.fleet.group import is_beat
 from gradloom.service.fleet.worker_process import WorkerProcess, spawn
 from gradloom.worker.messages import BadAnswer, decode
 from gradloom.worker.rest import Rest
@@ -289,11 +290,12 @@ class ProcessPool:
 
 
 def _answers(worker: WorkerProcess) -> tuple[bytes, ...] | None:
-    """What has come whole, which may be nothing yet; None from one that is gone."""
+    """Answers that have come whole, which may be none yet; None from one that is gone."""
     try:
-        return worker.channel.receive()
+        said = worker.channel.receive()
     except (EOFError, OSError):
         return None
+    return tuple(each for each in said if not is_beat(each))
 
 
 def _is_fit(answer: bytes) -> bool:

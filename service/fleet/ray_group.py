@@ -7,7 +7,7 @@ from ray.exceptions import RayError
 
 from gradloom.service.fleet.actor_pool import ActorPool
 from gradloom.service.fleet.ending import last_lines
-from gradloom.service.fleet.group import Gone, Ready, WorkerEvent, event_of
+from gradloom.service.fleet.group import Alive, Gone, Ready, WorkerEvent, event_of
 from gradloom.service.fleet.ray_cluster import Cluster
 from gradloom.service.fleet.ray_data import RayData
 from gradloom.service.fleet.ray_worker import (
@@ -18,7 +18,7 @@ from gradloom.service.fleet.ray_worker import (
     told_by,
 )
 from gradloom.service.jobs.states import Reason
-from gradloom.worker.messages import Answer, BadAnswer, Order, Task, decode
+from gradloom.worker.messages import Answer, AnswerKind, BadAnswer, Order, Task, decode
 
 # A little less than the coordinator gives a worker to be ready.
 _PLACE_SECONDS = 55.0
@@ -26,12 +26,17 @@ _PLACE_SECONDS = 55.0
 
 @dataclass(slots=True)
 class _Lent:
-    """An actor that this group has; deadline is until when it has to be somewhere, if it is not."""
+    """An actor that this group has; deadline is until when it has to be somewhere, if it is not.
+
+    It owes so many answers, and while it does it is asked for beats, one after the other.
+    """
 
     worker: RayWorker
     deadline: float
     node: str = ""
     is_ready: bool = False
+    owes: int = 0
+    is_to_beat: bool = False
 
 
 class RayGroup:
@@ -59,10 +64,18 @@ class RayGroup:
             self._send(worker, order)
 
     def _send(self, worker: int, message: object) -> None:
+        lent = self._workers[worker]
         try:
-            self._pending[self._workers[worker].worker.send(message)] = worker
+            self._pending[lent.worker.send(message)] = worker
+            lent.owes += 1
+            self._ask_for_a_beat(worker, lent)
         except RayError as error:
             self._lost.append(self._gone(worker, error))
+
+    def _ask_for_a_beat(self, worker: int, lent: _Lent) -> None:
+        if lent.owes and not lent.is_to_beat:
+            self._pending[lent.worker.beat()] = worker
+            lent.is_to_beat = True
 
     def stop(self, worker: int) -> bool:
         """Kills an actor and waits for its end; see WorkerGroup."""
@@ -99,13 +112,24 @@ class RayGroup:
         except BadAnswer as error:
             return self._given_up(Gone(worker, Reason.WORKER_ERROR, str(error)))
         lent = self._workers[worker]
+        lent.owes -= answer.kind is not AnswerKind.BEAT
         match event_of(worker, answer, encoded):
+            case Alive() as alive:
+                return self._asked_again(alive, lent)
             case Ready(answer=answer):
                 return Ready(worker, self._placed(worker, answer), lent.worker.is_warm)
             case Gone() as gone:
                 return self._given_up(gone)
             case event:
                 return event
+
+    def _asked_again(self, alive: Alive, lent: _Lent) -> WorkerEvent:
+        lent.is_to_beat = False
+        try:
+            self._ask_for_a_beat(alive.worker, lent)
+        except RayError as error:
+            return self._gone(alive.worker, error)
+        return alive
 
     def _placed(self, worker: int, answer: Answer) -> Answer:
         """What a worker says of itself, with the name of its node that no other has."""

@@ -74,6 +74,11 @@ class RayWorker:
         )
         return reference
 
+    def beat(self) -> Reference:
+        """That it lives, half a second from now, whatever else it does."""
+        reference: Reference = self._handle.beat.remote()
+        return reference
+
     def end(self, cluster: Cluster) -> bool:
         """Ends it and waits for its end; whether it is known to have ended."""
         place = self.place(_PLACE_SECONDS)

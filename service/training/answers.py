@@ -1,6 +1,7 @@
 """What workers' answers say, read with care: numbers out of JSON, sums in the tree's order."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from gradloom.service.training.events import RoundBroken, WorkerAnswered
 from gradloom.service.training.progress import StepReport
@@ -66,6 +67,21 @@ def broken(worker: int, answer: Answer, time: float) -> RoundBroken:
         str(facts.get("message"))[:MESSAGE_LENGTH],
         time,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What a beat says: the round and the step stood at in it, and whether data is waited for."""
+
+    round: int
+    step: int
+    reads: bool
+
+
+def sign(beat: Answer) -> Sign:
+    """What a worker says that has not answered yet. Raises BadAnswer."""
+    step = integer(beat.facts, "step") if "step" in beat.facts else -1
+    return Sign(beat.round, step, bool(beat.facts.get("reads")))
 
 
 def baseline(answer: Answer) -> float | None:

@@ -49,11 +49,21 @@ def silent(workers: Iterable[int], blames: Collection[Blame]) -> list[Culprit]:
 
 
 def _silent(worker: int, blames: Collection[Blame]) -> Culprit:
+    message = f"worker {worker} has not answered in time and is given up as frozen"
+    return _said_to_be(worker, blames) or Culprit(worker, Reason.WORKER_FROZEN, message)
+
+
+def frozen(worker: int, seconds: float, blames: Collection[Blame]) -> Culprit:
+    """One of which nothing was heard for so long."""
+    message = f"worker {worker} has said nothing for {seconds:.1f} s and is given up as frozen"
+    return _said_to_be(worker, blames) or Culprit(worker, Reason.WORKER_FROZEN, message)
+
+
+def _said_to_be(worker: int, blames: Collection[Blame]) -> Culprit | None:
     for blame in sorted(blames, key=lambda blame: blame.by):
         if blame.culprit == worker:
             return Culprit(worker, _SILENT[blame.why], blame.message)
-    message = f"worker {worker} has not answered in time and is given up as frozen"
-    return Culprit(worker, Reason.WORKER_FROZEN, message)
+    return None
 
 
 def cut_off(answered: Mapping[int, int], blames: Collection[Blame]) -> list[Culprit]:

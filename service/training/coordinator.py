@@ -14,6 +14,7 @@ from gradloom.service.training.breaches import (
     MOST_FRUITLESS,
     Culprit,
     cut_off,
+    frozen,
     lost_nodes,
     most_blamed,
     silent,
@@ -61,6 +62,7 @@ from gradloom.service.training.events import (
     RoundBroken,
     RoundOverdue,
     Send,
+    Silent,
     StartWorker,
     StopWorker,
     WorkerAnswered,
@@ -172,6 +174,8 @@ class Coordinator:
                 return self._heard(event)
             case WorkerFailed():
                 return self._failed(event)
+            case Silent():
+                return self._fell_silent(event)
             case RoundOverdue(number, time):
                 return self._overdue(number, time)
             case NotFinite():
@@ -289,6 +293,15 @@ class Coordinator:
         gone = [command for culprit in culprits for command in self._expel(culprit)]
         return [*gone, *self._settle(round)]
 
+    def _fell_silent(self, event: Silent) -> list[Command]:
+        """One is frozen that would say that it lives if it could."""
+        self._time = max(self._time, event.time)
+        round = self._round
+        if round is None or event.round != round.number or event.worker not in round.pending:
+            return []
+        culprit = frozen(event.worker, event.seconds, round.blames)
+        return [*self._expel(culprit, event.stood), *self._settled_or_waiting(round)]
+
     # Workers go.
 
     def _failed(self, event: WorkerFailed) -> list[Command]:
@@ -296,7 +309,9 @@ class Coordinator:
         worker = self._crew.pop(event.worker, None)
         if worker is None:
             return []
-        gone = self._mourn(event.worker, worker, event.reason, event.message, event.log)
+        gone = self._mourn(
+            event.worker, worker, event.reason, event.message, event.log, event.stood
+        )
         round = self._round
         if round is None or event.worker not in round.pending:
             self._note_death(event.worker, worker.node)
@@ -304,14 +319,14 @@ class Coordinator:
         self._note_death(event.worker, worker.node)
         return [*gone, *self._settled_or_waiting(round)]
 
-    def _expel(self, culprit: Culprit) -> list[Command]:
+    def _expel(self, culprit: Culprit, stood: int = -1) -> list[Command]:
         """Has a worker killed that is said to be at fault, and its node make sure of it."""
         worker = self._crew.pop(culprit.worker, None)
         if worker is None:
             return []
         if worker.ready:
             self._fence[worker.node] = (*self._fence.get(worker.node, ()), worker.ready.pid)
-        gone = self._mourn(culprit.worker, worker, culprit.reason, culprit.message)
+        gone = self._mourn(culprit.worker, worker, culprit.reason, culprit.message, stood=stood)
         self._note_death(culprit.worker, worker.node)
         return gone
 
@@ -322,22 +337,32 @@ class Coordinator:
             self._formation_stands = False
 
     def _mourn(
-        self, number: int, worker: Worker, reason: Reason, message: str, log: tuple[str, ...] = ()
+        self,
+        number: int,
+        worker: Worker,
+        reason: Reason,
+        message: str,
+        log: tuple[str, ...] = (),
+        stood: int = -1,
     ) -> list[Command]:
+        round = self._round
+        is_in_it = round is not None and number in round.pending
+        stood = min(stood, round.end) if round and is_in_it else -1
         failure = Failure(
             reason,
             message,
-            self._step,
+            max(self._step, stood),
             self._number,
             worker.ready is not None,
             self._time,
-            self._round.end if self._round else self._step + 1,
+            round.end if round else self._step + 1,
             number,
             worker.node,
             log,
         )
         self._casualties.append(failure)
-        return [Report(reason, number, self._step, message, worker.node), StopWorker(number)]
+        told = f"{message}{_place(failure, stood)}" if is_in_it else message
+        return [Report(reason, number, self._step, told, worker.node), StopWorker(number)]
 
     def _judge(self) -> list[Command]:
         """What follows from the failures since it was last asked: the end, or replacements."""
@@ -665,6 +690,13 @@ class Coordinator:
         # Who is still there did well, and may serve another job.
         self._ended = True
         return [*([before] if before else []), End(state, reason, message)]
+
+
+def _place(failure: Failure, stood: int) -> str:
+    """Where in a round of several steps a worker failed, as far as that is known."""
+    if stood >= failure.step:
+        return f" (after step {stood})"
+    return f" (at one of the {failure.steps})" if failure.end > failure.step + 1 else ""
 
 
 def _wrong_step(event: WorkerAnswered, round: Round, time: float) -> WorkerFailed:

@@ -69,7 +69,8 @@ class NoRoom:
 class WorkerFailed:
     """A worker is gone or unfit: killed, raised an error, did not start in time, refused.
 
-    time is in seconds of a clock that never goes back; log are the last lines of its output.
+    time is in seconds of a clock that never goes back; log are the last lines of its output. stood
+    is the step of the round at which it last said that it stands, -1 where it did not say.
     """
 
     worker: int
@@ -77,6 +78,21 @@ class WorkerFailed:
     message: str
     time: float = 0.0
     log: tuple[str, ...] = ()
+    stood: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A worker owes an answer to a round, and nothing came of it for longer than it may be silent.
+
+    stood and time are as in WorkerFailed.
+    """
+
+    worker: int
+    round: int
+    seconds: float
+    stood: int = -1
+    time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +156,7 @@ Event = (
     | RoundBroken
     | NoRoom
     | WorkerFailed
+    | Silent
     | RoundOverdue
     | NotFinite
     | Resized

@@ -1,5 +1,6 @@
 """Whose fault a failure is, and when a job is given up: failures in, a verdict out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gradloom.service.jobs.spec import OnNonFinite
@@ -58,10 +59,16 @@ class Failure:
         return self.started and self.step <= step < max(self.end, self.step + 1)
 
     @property
+    def steps(self) -> str:
+        """The step, or those of which it was one, in words."""
+        first = self.step + 1
+        return f"steps {first} to {self.end}" if self.end > first else f"step {first}"
+
+    @property
     def told(self) -> str:
         """Why, who, where, when, and the last lines of the log."""
         where = f" on {self.node}" if self.node else ""
-        who = f" (worker {self.worker}{where}, step {self.step + 1})" if self.worker >= 0 else ""
+        who = f" (worker {self.worker}{where}, {self.steps})" if self.worker >= 0 else ""
         log = "".join(f"\n  {line}" for line in self.log)
         return f"{self.message}{who}{f'. Its last words:{log}' if log else ''}"
 
@@ -150,15 +157,14 @@ class FailurePolicy:
         return None
 
     def _limits_at(self, newest: Failure) -> tuple[tuple[bool, Reason, str], ...]:
-        here = [f for f in self.failures if f.is_the_jobs and f.may_be_at(newest.step)]
-        errors = sum(f.reason is Reason.WORKER_ERROR for f in here)
+        errors, error_step = self._most_at_one_step(newest, _errors)
         memory = sum(f.reason is Reason.OUT_OF_MEMORY for f in self.failures)
-        rounds = len({f.round for f in here})
+        rounds, death_step = self._most_at_one_step(newest, _rounds)
         return (
             (
                 errors >= _ERRORS_AT_ONE_STEP,
                 Reason.WORKER_ERROR,
-                f"{errors} workers raised an error at step {newest.step + 1}",
+                f"{errors} workers raised an error at step {error_step + 1}",
             ),
             (
                 memory >= _OUT_OF_MEMORY,
@@ -169,9 +175,21 @@ class FailurePolicy:
             (
                 rounds >= _DEATH_ROUNDS_AT_ONE_STEP,
                 Reason.CRASH_LOOP,
-                f"workers died {rounds} times at step {newest.step + 1}",
+                f"workers died {rounds} times at step {death_step + 1}",
             ),
         )
+
+    def _most_at_one_step(
+        self, newest: Failure, count: Callable[[list[Failure]], int]
+    ) -> tuple[int, int]:
+        """The most that may have happened at one step, of those the newest may have; and the step.
+
+        Of steps that failures may have been at, one that begins with a failure has the most.
+        """
+        blamed = [f for f in self.failures if f.is_the_jobs]
+        steps = {newest.step, *(f.step for f in blamed if newest.may_be_at(f.step))}
+        counted = [(count([f for f in blamed if f.may_be_at(step)]), step) for step in steps]
+        return max(counted, key=lambda each: (each[0], -each[1]))
 
     def _limits_of_starting(self) -> tuple[tuple[bool, Reason, str], ...]:
         unstarted = self._start_failures_in_a_row()
@@ -198,3 +216,11 @@ class FailurePolicy:
                 break
             count += failure.reason not in _WAITING
         return count
+
+
+def _errors(failures: list[Failure]) -> int:
+    return sum(failure.reason is Reason.WORKER_ERROR for failure in failures)
+
+
+def _rounds(failures: list[Failure]) -> int:
+    return len({failure.round for failure in failures})

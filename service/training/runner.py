@@ -9,7 +9,7 @@ from json import dumps
 import structlog
 
 from gradloom.service.errors import QuotaExceeded, Unavailable
-from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent
+from gradloom.service.fleet.group import Alive, Answered, Gone, Ready, WorkerEvent
 from gradloom.service.job_file import json_form
 from gradloom.service.jobs.job import Assignment
 from gradloom.service.jobs.states import Reason, State
@@ -21,6 +21,7 @@ from gradloom.service.training.answers import (
     done,
     integer,
     location,
+    sign,
     total,
 )
 from gradloom.service.training.checkpoints import Identity
@@ -224,7 +225,8 @@ class Run:
         if self._wishes.drain.is_set():
             yield Draining()
         yield from self._resized()
-        yield from self._elapsed(self._around.monotonic(), is_quiet=not happened)
+        is_quiet = all(isinstance(each, Alive) for each in happened)
+        yield from self._elapsed(self._around.monotonic(), is_quiet=is_quiet)
 
     def _resized(self) -> Iterator[Event]:
         """What the job may have other than before."""
@@ -243,6 +245,17 @@ class Run:
                 yield from self._answered(worker, answer)
             case Gone(worker, reason, message, lines):
                 yield self._failed(worker, reason, message, lines)
+            case Alive(worker, beat):
+                yield from self._alive(worker, beat)
+
+    def _alive(self, worker: int, beat: Answer) -> Iterator[Event]:
+        try:
+            said = sign(beat)
+        except BadAnswer as error:
+            yield self._failed(worker, Reason.WORKER_ERROR, str(error))
+            return
+        self._watch.alive(worker, self._around.monotonic(), reads=said.reads)
+        self._watch.stands(worker, said.round, said.step)
 
     def _ready(self, worker: int, answer: Answer) -> Event:
         self._watch.ready(worker)
@@ -276,6 +289,7 @@ class Run:
         if answer.round != self.coordinator.round:
             self._journal.answer_came_late()
             return ()
+        self._watch.answered(worker)
         match answer.kind:
             case AnswerKind.BROKEN:
                 self._rounds.add(answer)
@@ -304,9 +318,10 @@ class Run:
     def _failed(
         self, worker: int, reason: Reason, message: str, lines: tuple[str, ...] = ()
     ) -> Event:
+        stood = self._watch.stood(worker)
         self._watch.stopped(worker)
         log.warning("worker_lost", job=self._journal.job.name, worker=worker, reason=reason)
-        return WorkerFailed(worker, reason, message, self._around.monotonic(), lines)
+        return WorkerFailed(worker, reason, message, self._around.monotonic(), lines, stood)
 
     def _elapsed(self, now: float, *, is_quiet: bool) -> Iterator[Event]:
         for worker in self._watch.due(now):
@@ -314,7 +329,9 @@ class Run:
         for worker in self._watch.late(now):
             message = f"worker {worker} was not ready after {START:.0f} s"
             yield self._failed(worker, Reason.WORKER_START_FAILED, message)
+        self._watch.looked(now)
         # What workers have said is heard before they are said to be late.
+        yield from self._watch.silent(now) if is_quiet else ()
         if is_quiet and self._watch.is_overdue(now):
             yield RoundOverdue(self.coordinator.round, now)
         if now - self._checkpoint_time >= self._journal.job.spec.checkpoints.interval:
@@ -340,7 +357,7 @@ class Run:
             case Form(formation):
                 self._assign(formation)
             case Expect(_, seconds):
-                self._watch.expect(now + seconds)
+                self._watch.expect(now, seconds)
             case Send():
                 self._send(command)
             case MarkRunning():
@@ -389,6 +406,8 @@ class Run:
 
     def _send(self, send: Send) -> None:
         self._rounds.begin(send.round)
+        now, patience = self._around.monotonic(), send.formation.patience
+        self._watch.asked(send.worker, send.round, now, patience)
         self._group.order(
             send.worker,
             Order(

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gradloom.service.fleet.group import Gone, WorkerEvent, event_of
+from gradloom.service.fleet.group import Alive, Gone, WorkerEvent, event_of
 from gradloom.service.jobs.states import Reason
+from gradloom.worker.beats import SECONDS as BEAT_SECONDS
 from gradloom.worker.messages import Answer, Order, Task, decode, encode
 from tests.simulation.arithmetic import Sum
 from tests.simulation.cluster import ORPHANED_AFTER, Cluster
@@ -84,6 +85,7 @@ class Group:
         slow = self._chance.fires("fleet.slow_start", 0.1)
         seconds = self._chance.between(0.1, 70.0 if slow else 3.0)
         process.run(seat.worker.program(seconds, _facts(process)))
+        self._clock.after(BEAT_SECONDS, lambda: self._beat(worker))
 
     def order(self, worker: int, order: Order) -> None:
         """See WorkerGroup."""
@@ -158,6 +160,19 @@ class Group:
                 self._orphan(seat.process)
 
     # What workers say.
+
+    def _beat(self, worker: int) -> None:
+        """A thread of the worker's says that it lives, while it is at work and not frozen."""
+        seat = self._seats[worker]
+        if self.is_closed or seat.is_stopped or not (seat.process and seat.process.is_alive):
+            return
+        process, beats = seat.process, seat.worker
+        assert beats is not None
+        self._clock.after(BEAT_SECONDS, lambda: process.when_awake(lambda: self._beat(worker)))
+        delay = self._cluster.network.delay(process.node, SERVICE)
+        if beats.is_at_work and not process.is_frozen and delay is not None:
+            event = Alive(worker, beats.beat())
+            self._clock.after(delay, lambda: self._hear(worker, event))
 
     def _said(self, worker: int, answer: Answer) -> None:
         seat = self._seats[worker]

@@ -78,8 +78,9 @@ def _without_the_state(patch: pytest.MonkeyPatch) -> None:
 
 
 def _without_a_limit(patch: pytest.MonkeyPatch) -> None:
-    """Nobody is ever given up for saying nothing."""
+    """Nobody is ever given up for saying nothing, that it lives or what came of its work."""
     patch.setattr(Coordinator, "_overdue", lambda _self, _number, _time: [])
+    patch.setattr(Coordinator, "_fell_silent", lambda _self, _event: [])
 
 
 # With each the seed from which on it is looked for.

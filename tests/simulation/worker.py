@@ -119,16 +119,26 @@ class Worker:
         self._busy = 0.0
         self._computed = 0.0
         self._longest = 0.0
+        self._round = 0
+        self.is_at_work = True
+
+    def beat(self) -> Answer:
+        """That it lives, and where it stands; see gradloom.worker.server."""
+        step = self._state.at.step if self._state and self._state.standing else -1
+        return Answer(AnswerKind.BEAT, self._round, {"step": step, "reads": ""})
 
     def program(self, start_seconds: float, facts: dict[str, object]) -> Doing:
         """Starts, then obeys orders until it is killed."""
         yield start_seconds
         yield from self._point("worker.join")
+        self.is_at_work = False
         self._say(Answer(AnswerKind.READY, 0, facts))
         while True:
             order = yield self.mail
+            self.is_at_work = True
             answer = yield from self._answer(order)
             yield from self._point("worker.round.report")
+            self.is_at_work = False
             self._say(answer)
             if answer.kind is AnswerKind.ERROR and answer.facts["reason"] != "SHM_TOO_SMALL":
                 return
@@ -151,6 +161,7 @@ class Worker:
     def _obey(self, order: Order) -> Doing:
         if isinstance(order.work, Train):
             yield from self._entered(order)
+            self._round = order.round
             yield from self._train(order.work.steps)
             facts: dict[str, object] = {
                 "commits": self._commits,

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from gradloom.worker.data.container import Array
 from gradloom.worker.data.files import Roots
 from gradloom.worker.data.preparation import prepare
 from gradloom.worker.data.reader import Reader
+from gradloom.worker.data.reading import LIMIT_SECONDS, READS, Read
 from gradloom.worker.data.split import Rows
 from gradloom.worker.data.target import TargetKind
 from gradloom.worker.engine.spec import (
@@ -221,6 +223,29 @@ def test_data_that_is_gone_is_an_answer(task: Task, tmp_path: Path) -> None:
     (tmp_path / "rows.npz").unlink()
     answer = decode(Server().answer((task, None)))
     assert (answer.kind, answer.facts["reason"]) == (AnswerKind.ERROR, "DATA_UNREADABLE")
+
+
+def test_a_worker_says_that_it_lives_and_where_it_stands(one: Crew) -> None:
+    assert decode(Server().beat()).facts == {"step": -1, "reads": ""}
+    one.train(0, 3)
+    beat = decode(one.servers[0].beat())
+    assert (beat.kind, beat.round) == (AnswerKind.BEAT, 2)
+    assert beat.facts == {"step": 3, "reads": ""}
+
+
+def test_a_worker_that_waits_for_data_says_for_which(one: Crew) -> None:
+    with READS.of("rows.npz"):
+        assert decode(one.servers[0].beat()).facts == {"step": -1, "reads": "rows.npz"}
+
+
+def test_f52_a_read_that_stalls_for_good_is_an_answer_though_its_thread_is_stuck(
+    one: Crew,
+) -> None:
+    with READS.of("rows.npz"):
+        READS.newest = Read("rows.npz", monotonic() - LIMIT_SECONDS - 1)
+        answer = decode(one.servers[0].beat())
+    assert (answer.kind, answer.facts["reason"]) == (AnswerKind.ERROR, "DATA_UNREADABLE")
+    assert 'Nothing of "rows.npz" was read within 90 s' in str(answer.facts["message"])
 
 
 def test_an_order_before_the_task_is_an_answer() -> None:

@@ -16,6 +16,7 @@ from gradloom.worker.data.errors import DataChanged, FileError
 from gradloom.worker.data.extents import STREAM_LIMIT_BYTES, Extent
 from gradloom.worker.data.files import Roots, locate
 from gradloom.worker.data.wording import quoted
+from gradloom.worker.faults import Point, reached
 
 # The SHA-256 of each array's rows in a block, as they stand in the file.
 Digests = tuple[str, ...]
@@ -54,6 +55,7 @@ class FileBlocks:
 
     def read(self, number: int) -> tuple[Array, ...]:
         """See BlockSource."""
+        reached(Point.DATA_READ, path=self.extents[0].path, block=number)
         found = self.hashed(number)
         for extent, digest, known in zip(
             self.extents, found.digests, self.digests[number], strict=True

@@ -11,13 +11,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from gradloom.worker.data.errors import FileError
 from gradloom.worker.data.limits import LIMIT_BYTES
+from gradloom.worker.data.reading import READS
 from gradloom.worker.data.wording import nearest, plain, quoted, size
+from gradloom.worker.faults import Point, reached
 
 LEAVES = "The path leaves the data roots: use a path below one of them."
 NOT_REGULAR = (
@@ -27,6 +30,8 @@ NOT_REGULAR = (
 KERNEL_FILE_SYSTEMS = (Path("/proc"), Path("/sys"))
 MOST_NEIGHBOURS = 10_000
 ABSENT = (errno.ENOENT, errno.ENOTDIR)
+# A slow disk gives so much well within the time after which a read counts as stalled.
+PART_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,19 @@ class Roots:
 
 def read_file(roots: Roots, path: str) -> bytes:
     """The whole file; raises FileError."""
-    with locate(roots, path) as file:
-        return file.read(min(os.fstat(file.fileno()).st_size, LIMIT_BYTES))
+    with READS.of(path):
+        file = locate(roots, path)
+    with file:
+        left, content = min(os.fstat(file.fileno()).st_size, LIMIT_BYTES), BytesIO()
+        while left and (part := _part(file, path, min(left, PART_BYTES))):
+            left -= content.write(part)
+        return content.getvalue()
+
+
+def _part(file: BinaryIO, path: str, count: int) -> bytes:
+    with READS.of(path):
+        reached(Point.DATA_READ, path=path)
+        return file.read(count)
 
 
 def locate(roots: Roots, path: str, limit: int = LIMIT_BYTES) -> BinaryIO:

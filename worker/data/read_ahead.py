@@ -8,11 +8,16 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Generic, TypeVar
 
 from gradloom.worker.data.errors import DataUnreadable
+from gradloom.worker.data.reading import READS, go_on_waiting
 
 Held = TypeVar("Held")
+
+# So often whoever waits for a block says that it lives.
+_MOMENT_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +146,24 @@ class ReadAhead(Generic[Held]):
             while number not in shelf.held:
                 if number in shelf.failed:
                     raise _told(shelf.failed[number], self._what)
-                seen = shelf.progress
-                if shelf.changed.wait(self._patience.seconds) or seen != shelf.progress:
+                if self._comes_on():
                     continue
                 if tries == self._patience.tries:
                     raise DataUnreadable(_stalled(self._what, number, self._patience))
                 tries += 1
                 self._take_over()
             return shelf.held[number]
+
+    def _comes_on(self) -> bool:
+        """Waits as long as one try may take; whether the thread that reads got anywhere."""
+        shelf, seen = self._shelf, self._shelf.progress
+        until = monotonic() + self._patience.seconds
+        with READS.of(self._what):
+            while (left := until - monotonic()) > 0:
+                if shelf.changed.wait(min(left, _MOMENT_SECONDS)) or seen != shelf.progress:
+                    return True
+                go_on_waiting()
+        return False
 
     def _take_over(self) -> None:
         with self._shelf.changed:

@@ -33,5 +33,8 @@ class Alone:
         """See Exchange."""
         return self.registers[0]
 
+    def linger(self) -> None:
+        """See Exchange."""
+
     def close(self) -> None:
         """See Exchange."""

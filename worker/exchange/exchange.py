@@ -86,5 +86,11 @@ class Exchange(Protocol):
         Valid until the next begin_sum.
         """
 
+    def linger(self) -> None:
+        """Tells peers that this member lives, though it is busy; to be called now and then.
+
+        Raises Broken where the formation broke meanwhile.
+        """
+
     def close(self) -> None:
         """Lets go of peers; memory stays mapped for the formation that follows."""

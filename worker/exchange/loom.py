@@ -80,6 +80,10 @@ class Loom:
         """Frames and bytes that this member has sent so far."""
         return self._role.sent
 
+    def linger(self) -> None:
+        """See Exchange."""
+        self._role.linger()
+
     def close(self) -> None:
         """See Exchange."""
         self._role.close()

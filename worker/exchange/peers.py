@@ -232,9 +232,8 @@ class Peers:
                 raise self._blame(peer, Why.LOST, "has left the formation")
 
     def _look_after(self, late: Sequence[Peer], began: float, now: float) -> None:
+        self._say_that_it_lives()
         for peer in self._all:
-            if peer.is_connected and not peer.link.owes:
-                self.send(peer, Frame(Kind.WAITING))
             meeting = peer.meeting
             if meeting and not meeting.is_answered and now - meeting.began > CONNECT:
                 raise self._blame(peer, Why.UNREACHABLE, f"does not answer for {CONNECT:.0f} s")
@@ -244,6 +243,21 @@ class Peers:
             silent = now - max(peer.heard_at, began)
             if silent > peer.patience:
                 raise self._overdue(peer, silent)
+
+    def _say_that_it_lives(self) -> None:
+        for peer in self._all:
+            if peer.is_connected and not peer.link.owes:
+                self.send(peer, Frame(Kind.WAITING))
+
+    def linger(self) -> None:
+        """Hears what has come, and tells all that this member lives, while none is waited for."""
+        try:
+            for key, mask in self._selector.select(0):
+                key.data(mask)
+            self._say_that_it_lives()
+        except (Broken, NoRoom) as error:
+            self._tell(error)
+            raise
 
     def _overdue(self, peer: Peer, silent: float) -> Broken:
         connection, meeting = peer.link.connection, peer.meeting

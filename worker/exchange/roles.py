@@ -23,6 +23,9 @@ class Role(Protocol):
     def sent(self) -> tuple[int, int]:
         """Frames and bytes sent so far."""
 
+    def linger(self) -> None:
+        """Tells peers that this member lives. Raises Broken."""
+
     def close(self) -> None:
         """Takes leave."""
 
@@ -41,6 +44,9 @@ class Lone:
     def sent(self) -> tuple[int, int]:
         """See Role."""
         return 0, 0
+
+    def linger(self) -> None:
+        """See Role."""
 
     def close(self) -> None:
         """See Role."""
@@ -69,6 +75,10 @@ class Follower:
     def sent(self) -> tuple[int, int]:
         """See Role."""
         return self._peers.sent
+
+    def linger(self) -> None:
+        """See Role."""
+        self._peers.linger()
 
     def close(self) -> None:
         """See Role."""
@@ -143,6 +153,10 @@ class Leader:
     def sent(self) -> tuple[int, int]:
         """See Role."""
         return self._peers.sent
+
+    def linger(self) -> None:
+        """See Role."""
+        self._peers.linger()
 
     def close(self) -> None:
         """See Role."""

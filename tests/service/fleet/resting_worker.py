@@ -1,4 +1,7 @@
-"""A worker that does nothing but rest, and needs no engine for it; its answers come in pieces."""
+"""A worker that does nothing but rest, and needs no engine for it.
+
+Beats come before its answers, and its answers come in pieces.
+"""
 
 import pickle
 import sys
@@ -19,6 +22,7 @@ def main() -> None:
     with suppress(EOFError, ConnectionError):
         while True:
             Path(pickle.loads(connection.recv_bytes()).log).touch()  # noqa: S301
+            connection.send_bytes(encode(Answer(AnswerKind.BEAT)))
             facts = {"resident": 1 << 20, "padding": _PADDING}
             connection.send_bytes(encode(Answer(AnswerKind.DONE, facts=facts)))
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gradloom.service.fleet.group import WorkerGroup
+from gradloom.service.fleet.group import Alive, Ready, WorkerEvent, WorkerGroup
 from gradloom.service.fleet.local_group import LocalFleet
 from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
-from tests.service.fleet.workers import asked, gone, ready
+from gradloom.worker.faults import VARIABLE
+from tests.service.fleet.workers import answered, asked, gone, next_event, next_events, ready
 from tests.worker.jobs import task_in
 
 pytestmark = pytest.mark.process
@@ -56,10 +57,26 @@ def test_orders_to_a_frozen_worker_keep_nobody_waiting(group: WorkerGroup, tmp_p
         group.order(0, asked(0, number, work=b"more than a socket takes" * 50_000))  # type: ignore[arg-type]
     others: set[int] = set()
     while len(others) < 4:
-        others |= {event.worker for event in group.poll(60.0)}
+        others |= {event.worker for event in group.poll(60.0) if isinstance(event, Ready)}
     assert others == {1, 2, 3, 4}
     os.kill(pid, signal.SIGCONT)
     assert gone(group).reason is Reason.WORKER_ERROR
+
+
+def test_f52_a_worker_whose_read_stalls_says_that_it_lives_and_what_it_reads(
+    group: WorkerGroup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "worker.data.read:sleep@seconds=2")
+    group.start(0, task_in(tmp_path), None)
+    seen = next_events(group, is_reading)
+    assert [event.worker for event in seen] == [0]
+    assert isinstance(next_event(group), Ready)
+    group.order(0, asked(0, 1))
+    assert answered(group).answer.round == 1
+
+
+def is_reading(event: WorkerEvent) -> bool:
+    return isinstance(event, Alive) and event.beat.facts.get("reads") == "rows.npz"
 
 
 def test_a_worker_that_cannot_start_tells_its_last_words(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """Workers of a group under test, wherever they run."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from gradloom.service.fleet.group import Answered, Gone, Ready, WorkerEvent, WorkerGroup
+from gradloom.service.fleet.group import Alive, Answered, Gone, Ready, WorkerEvent, WorkerGroup
 from gradloom.worker.messages import Content, Formation, Order, Snapshot, Task, Work
 
 PATIENCE_SECONDS = 60.0
@@ -17,12 +18,19 @@ def asked(worker: int, number: int, work: Work = STATE) -> Order:
 
 
 def next_event(group: WorkerGroup) -> WorkerEvent:
-    """The one thing that happens next."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (events := group.poll(1.0)):
-        assert time.monotonic() < deadline, "nothing happened"
-    (event,) = events
+    """The one thing that happens next; that a worker lives and is at work is none."""
+    (event,) = next_events(group, lambda event: not isinstance(event, Alive))
     return event
+
+
+def next_events(
+    group: WorkerGroup, is_awaited: Callable[[WorkerEvent], bool]
+) -> tuple[WorkerEvent, ...]:
+    """What happens next of the kind that is waited for."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (events := tuple(event for event in group.poll(1.0) if is_awaited(event))):
+        assert time.monotonic() < deadline, "nothing happened"
+    return events
 
 
 def ready(group: WorkerGroup, task: Task, worker: int = 0, state: bytes | None = None) -> int:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from gradloom.service.fleet.group import Gone, WorkerEvent, event_of
+from gradloom.service.fleet.group import Alive, Gone, WorkerEvent, event_of
 from gradloom.service.jobs.job import Job
 from gradloom.service.jobs.memory_store import MemoryStore
 from gradloom.service.jobs.spec import Checkpoints, JobSpec, Resources, Training
@@ -22,7 +22,7 @@ from gradloom.service.metrics import Metrics
 from gradloom.service.training.surroundings import Surroundings
 from gradloom.worker.data.files import Roots
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
-from gradloom.worker.messages import AnswerKind, Order, Task, decode, encode
+from gradloom.worker.messages import Answer, AnswerKind, Order, Task, decode, encode
 from gradloom.worker.server import Server
 from tests.worker.jobs import DATA, LEARNING, write_rows
 
@@ -110,7 +110,7 @@ class InProcessGroup:
         try:
             events = [self._events.get(timeout=timeout)]
         except queue.Empty:
-            return ()
+            return tuple(Alive(worker, Answer(AnswerKind.BEAT)) for worker in self._workers)
         while not self._events.empty():
             events.append(self._events.get_nowait())
         return tuple(events)

@@ -36,6 +36,7 @@ from gradloom.service.training.events import (
     RoundBroken,
     RoundOverdue,
     Send,
+    Silent,
     StartWorker,
     WorkerAnswered,
     WorkerFailed,
@@ -61,8 +62,13 @@ def broken(worker: str, number: str, step: str, culprit: str, why: str, time: st
     )
 
 
-def fail(worker: str, reason: str, time: str = "0") -> Event:
-    return WorkerFailed(int(worker), Reason(reason), "its story", float(time), ("its last line",))
+def fail(worker: str, reason: str, time: str = "0", stood: str = "-1") -> Event:
+    last = ("its last line",)
+    return WorkerFailed(int(worker), Reason(reason), "its story", float(time), last, int(stood))
+
+
+def silent(worker: str, number: str, seconds: str, stood: str = "-1") -> Event:
+    return Silent(int(worker), int(number), float(seconds), int(stood))
 
 
 EVENTS: dict[str, Callable[..., Event]] = {
@@ -74,6 +80,7 @@ EVENTS: dict[str, Callable[..., Event]] = {
     "broken": broken,
     "no_room": lambda worker, number: NoRoom(int(worker), int(number), "needs 34 MB, 8 are free"),
     "fail": fail,
+    "silent": silent,
     "overdue": lambda number, time="0": RoundOverdue(int(number), float(time)),
     "nan": lambda number, step, skipped="1": NotFinite(
         int(number), int(step), int(skipped), f"The loss of step {step} is nan."

@@ -45,6 +45,20 @@ def test_deaths_at_one_step_end_the_job_however_long_their_rounds_were() -> None
     assert verdict and verdict.reason is Reason.CRASH_LOOP
 
 
+def test_deaths_in_long_rounds_may_have_been_at_one_step_that_none_of_the_rounds_began_with() -> (
+    None
+):
+    policy = FailurePolicy(10).after(failed(10, 1, end=20), failed(13, 2, end=20))
+    verdict = policy.after(failed(12, 3, end=15)).verdict()
+    assert verdict and verdict.reason is Reason.CRASH_LOOP
+    assert verdict.message.startswith("workers died 3 times at step 14")
+
+
+def test_deaths_that_cannot_have_been_at_one_step_do_not_end_the_job() -> None:
+    policy = FailurePolicy(10).after(failed(10, 1, end=13), failed(13, 2, end=20))
+    assert policy.after(failed(12, 3, end=20)).verdict() is None
+
+
 def test_a_verdict_names_the_cause_the_worker_the_node_the_step_and_its_last_words() -> None:
     last = failed(
         4, 9, Reason.WORKER_ERROR, worker=3, node="node-b", log=("Traceback", "ValueError: 7")

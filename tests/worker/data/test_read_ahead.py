@@ -10,6 +10,7 @@ import pytest
 
 from gradloom.worker.data.errors import DataChanged, DataUnreadable
 from gradloom.worker.data.read_ahead import Patience, ReadAhead
+from gradloom.worker.data.reading import READS, meanwhile
 
 SHORT = Patience(seconds=0.05, tries=3)
 
@@ -76,6 +77,28 @@ def test_a_read_that_stalls_is_tried_anew_and_then_told() -> None:
         "server answers."
     )
     assert reads.numbers == [5, 5, 5]
+    reads.open.set()
+
+
+def test_who_waits_for_a_block_says_what_it_reads_and_does_something_else_meanwhile() -> None:
+    reads, seen = Reads(), []
+
+    def action() -> None:
+        seen.append(READS.newest)
+        reads.open.set()
+
+    reads.open.clear()
+    with meanwhile(action):
+        assert ReadAhead(reads, "rows.npy").get(5) == "block 5"
+    assert [read and read.path for read in seen] == ["rows.npy"]
+    assert READS.newest is None
+
+
+def test_what_happens_meanwhile_may_end_the_wait() -> None:
+    reads = Reads()
+    reads.open.clear()
+    with meanwhile(lambda: 1 // 0), pytest.raises(ZeroDivisionError):
+        ReadAhead(reads, "rows.npy").get(5)
     reads.open.set()
 
 

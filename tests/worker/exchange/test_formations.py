@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
 
 from gradloom.worker.exchange import holdings, segment
+from gradloom.worker.exchange.deadlines import BEAT
 from gradloom.worker.exchange.exchange import Broken, Layout, NoRoom, Why
 from gradloom.worker.exchange.join import join
 from gradloom.worker.exchange.listener import Listener
@@ -81,6 +83,44 @@ def test_a_state_that_was_never_filled_is_filled_anew(
     assert [exchange.is_fresh for exchange in before] == [True, False]
     after = enter(formation(ears, (0, 0), (0, 3, 6), tmp_path, number=2), ears, LAYOUT, before)
     assert [exchange.is_fresh for exchange in after] == [True, False]
+
+
+@pytest.mark.parametrize("cells", [(0, 0), (0, 1)], ids=["one cell", "two cells"])
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_member_that_is_busy_and_says_so_is_waited_for(
+    cells: tuple[int, ...], late: int, listeners: list[Listener], tmp_path: Path
+) -> None:
+    ears = listeners[:2]
+    formed = formation(ears, cells, (0, 3, 6), tmp_path, patience=0.3)
+    exchanges = enter(formed, ears, LAYOUT)
+
+    def agree_late() -> tuple[bytes, ...]:
+        until = monotonic() + 3.0
+        while monotonic() < until:
+            exchanges[late].linger()
+            sleep(BEAT)
+        return exchanges[late].agree(b"late")
+
+    said = together([agree_late, lambda: exchanges[1 - late].agree(b"soon")])
+    assert [sorted(each) for each in said if isinstance(each, tuple)] == [[b"late", b"soon"]] * 2
+
+
+def test_a_member_that_is_busy_hears_that_the_formation_broke(
+    listeners: list[Listener], tmp_path: Path
+) -> None:
+    ears = listeners[:3]
+    formed = formation(ears, (0, 1, 2), (0, 2, 4, 6), tmp_path, patience=0.3)
+    exchanges = enter(formed, ears, LAYOUT)
+
+    def linger() -> None:
+        until = monotonic() + 10.0
+        while monotonic() < until:
+            exchanges[2].linger()
+            sleep(BEAT)
+
+    broken, _ = together([linger, lambda: exchanges[0].agree(b"the second one says nothing")])
+    assert isinstance(broken, Broken)
+    assert (broken.culprit, broken.why) == (1, Why.FROZEN)
 
 
 def test_registers_suffice_when_ranges_change(listeners: list[Listener], tmp_path: Path) -> None:
