@@ -15,10 +15,18 @@ _FATAL = frozenset(
         Reason.ENGINE_CHANGED,
     }
 )
-# There is no place for a worker at present: it is asked for again until there is one.
-_WAITING = frozenset({Reason.INSUFFICIENT_CAPACITY, Reason.RAY_UNREACHABLE})
+# There is no place for a worker at present, or its place went: it is asked for again as often as
+# that takes.
+_NO_PLACE = frozenset(
+    {
+        Reason.INSUFFICIENT_CAPACITY,
+        Reason.RAY_UNREACHABLE,
+        Reason.NODE_LOST,
+        Reason.NETWORK_CUT,
+    }
+)
 # Faults of nodes and networks, which no job is blamed for.
-_NOT_THE_JOBS = _WAITING | {Reason.NODE_LOST, Reason.NETWORK_CUT, Reason.WORKER_REFUSED}
+_NOT_THE_JOBS = _NO_PLACE | {Reason.WORKER_REFUSED}
 _DEATH_ROUNDS_AT_ONE_STEP = 3
 _ERRORS_AT_ONE_STEP = 2
 _OUT_OF_MEMORY = 2
@@ -196,5 +204,5 @@ class FailurePolicy:
         for failure in reversed(self.failures):
             if failure.started:
                 break
-            count += failure.reason not in _WAITING
+            count += failure.reason not in _NO_PLACE
         return count

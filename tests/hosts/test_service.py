@@ -18,7 +18,7 @@ from benchmarks.hosts.network import Host
 from benchmarks.hosts.service import Service, service
 from gradloom.service.client import Client
 from gradloom.service.jobs.job import Job
-from gradloom.service.jobs.states import Reason
+from gradloom.service.jobs.states import Reason, State
 from gradloom.service.watching import IncidentEvent, ProgressEvent
 from tests.system import service_process
 from tests.system.digits import digits
@@ -208,3 +208,21 @@ def without_power(cluster: RayCluster, host: Host) -> Iterator[None]:
     finally:
         cluster.network.power_on(host)
         cluster.join(host)
+
+
+@pytest.mark.slow
+def test_a_host_that_is_lost_while_workers_start_is_not_the_jobs_fault(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
+    """Ray notices after a minute; what is asked for there meanwhile fails again and again."""
+    with service(cluster, tmp_path, "--warm-workers", "0") as up, up.client() as client:
+        job = client.submit(digits(SHORT), workers=6)
+        events = client.watch(job)
+        next(each for each in events if isinstance(each, Job) and each.state is State.STARTING)
+        seen: list[Reason] = []
+        with without_power(cluster, cluster.network.hosts[2]):
+            while Reason.NODE_LOST not in seen:
+                seen.append(next(e.reason for e in events if isinstance(e, IncidentEvent)))
+        seen += [event.reason for event in events if isinstance(event, IncidentEvent)]
+        assert client.get(job).state is State.SUCCEEDED
+    assert Reason.WORKER_START_FAILED not in seen
