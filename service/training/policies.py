@@ -25,8 +25,9 @@ _NO_PLACE = frozenset(
         Reason.NETWORK_CUT,
     }
 )
-# Faults of nodes and networks, which no job is blamed for.
-_NOT_THE_JOBS = _NO_PLACE | {Reason.WORKER_REFUSED}
+# Faults of nodes and networks, which no job is blamed for. Who has other bits or versions than the
+# job has them the next time, too: three of those in a row end it.
+_NOT_THE_JOBS = _NO_PLACE | {Reason.WORKER_REFUSED, Reason.VERSION_SKEW}
 _DEATH_ROUNDS_AT_ONE_STEP = 3
 _ERRORS_AT_ONE_STEP = 2
 _OUT_OF_MEMORY = 2

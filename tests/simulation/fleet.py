@@ -6,6 +6,7 @@ from pathlib import Path
 from gradloom.service.fleet.group import Gone, WorkerEvent, event_of
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.messages import Answer, Order, Task, decode, encode
+from gradloom.worker.versions import versions
 from tests.simulation.arithmetic import Sum
 from tests.simulation.cluster import ORPHANED_AFTER, Cluster
 from tests.simulation.network import SERVICE
@@ -221,7 +222,7 @@ def _facts(process: Process) -> dict[str, object]:
         "selftest_sha256": SELFTEST,
         "baseline": None,
         "shm_free": 1 << 30,
-        "versions": {},
+        "versions": versions(),
     }
 
 
