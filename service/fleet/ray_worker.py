@@ -63,6 +63,11 @@ class RayWorker:
         self._telling = telling
         self._place: Place | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is not known yet where it is, nor that it never will be anywhere."""
+        return self._place is None and not ray.wait([self._telling], timeout=0)[0]
+
     def place(self, patience: float = 0.0) -> Place | None:
         """Where it is, once it has been started and has told so."""
         if self._place is None and ray.wait([self._telling], timeout=patience)[0]:

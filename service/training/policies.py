@@ -15,16 +15,10 @@ _FATAL = frozenset(
         Reason.ENGINE_CHANGED,
     }
 )
-# There is no place for a worker at present, or its place went: it is asked for again as often as
-# that takes.
-_NO_PLACE = frozenset(
-    {
-        Reason.INSUFFICIENT_CAPACITY,
-        Reason.RAY_UNREACHABLE,
-        Reason.NODE_LOST,
-        Reason.NETWORK_CUT,
-    }
-)
+# There is no place for a worker at present.
+_NOWHERE = frozenset({Reason.INSUFFICIENT_CAPACITY, Reason.RAY_UNREACHABLE})
+# Or its place went: it is asked for again as often as that takes.
+_NO_PLACE = _NOWHERE | {Reason.NODE_LOST, Reason.NETWORK_CUT}
 # Faults of nodes and networks, which no job is blamed for. Who has other bits or versions than the
 # job has them the next time, too: three of those in a row end it.
 _NOT_THE_JOBS = _NO_PLACE | {Reason.WORKER_REFUSED, Reason.VERSION_SKEW}
@@ -56,6 +50,11 @@ class Failure:
     worker: int = -1
     node: str = ""
     log: tuple[str, ...] = ()
+
+    @property
+    def finds_no_place(self) -> bool:
+        """Whether there was nowhere to start it."""
+        return self.reason in _NOWHERE
 
     @property
     def is_the_jobs(self) -> bool:

@@ -249,6 +249,10 @@ class Fleet:
         self._wake = wake
         self._is_encoded = is_encoded
 
+    def lacks(self, workers: int) -> str:
+        """See Fleet."""
+        return ""
+
     def group(self, name: str, workers: int, log_folder: Path, profile: str) -> Group:
         """See Fleet."""
         recipe, seconds = self._recipes[name]
