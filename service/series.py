@@ -20,6 +20,7 @@ CAUSES = {
     Reason.WORKER_LOST: "killed",
     Reason.WORKER_ERROR: "error",
     Reason.WORKER_REFUSED: "refused",
+    Reason.VERSION_SKEW: "refused",
     Reason.WORKER_START_FAILED: "start_failed",
     Reason.WORKER_FROZEN: "frozen",
     Reason.NETWORK_CUT: "network_cut",

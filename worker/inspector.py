@@ -3,16 +3,13 @@
 import os
 import platform
 import time
-from importlib import metadata
 from pathlib import Path
 
 from gradloom.worker import links
-from gradloom.worker.engine.profile import BITS_VERSION, PROFILE_DEFAULT, profile_of
+from gradloom.worker.engine.profile import PROFILE_DEFAULT, profile_of
 from gradloom.worker.engine.selftest import self_test
 from gradloom.worker.inspection import NodeFacts, encode
-
-# What decides the bits, or whether two programs understand each other.
-PACKAGES = ("gradloom", "numpy", "numba", "llvmlite", "ray")
+from gradloom.worker.versions import versions
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -72,16 +69,3 @@ def cpu_fields(text: str) -> dict[str, str]:
     first = text.strip().partition("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def versions() -> dict[str, str]:
-    """What is installed here, by name."""
-    installed = {name: _version(name) for name in PACKAGES}
-    return {**installed, "python": platform.python_version(), "bits": str(BITS_VERSION)}
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "none"

@@ -14,6 +14,9 @@ from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.data.survey import Survey
 from gradloom.worker.engine.spec import Learning
 
+# Who was built for another number does not understand what is said here.
+PROTOCOL_VERSION = 1
+
 _LENGTH = struct.Struct("<I")
 # A look at ten thousand layers fits in it.
 _HEADER_LIMIT = 1 << 23

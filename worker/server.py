@@ -52,6 +52,7 @@ from gradloom.worker.messages import (
 )
 from gradloom.worker.replica import Replica
 from gradloom.worker.state import BadState, Vector, newest_standings
+from gradloom.worker.versions import versions
 
 # What went wrong, in the words of the service's reasons. DataError comes from reading a file
 # that was sound when the job was accepted.
@@ -151,6 +152,7 @@ class Server:
             "profile": profile_of(os.environ),
             "selftest_sha256": selftest_sha256(),
             "baseline": self._replica.baseline,
+            "versions": versions(),
         }
         return Answer(AnswerKind.READY, 0, facts)
 

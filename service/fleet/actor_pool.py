@@ -29,6 +29,8 @@ _REFILL_SECONDS = 30.0
 _PATIENCE_SECONDS = 2.0
 _REST_SECONDS = 5.0
 _MOST_BYTES = 1 << 30
+# A process that has its CPU says where it is after two or three.
+_START_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,12 @@ class _Resting:
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
+    worker: RayWorker
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
     worker: RayWorker
     since: float
 
@@ -66,6 +74,7 @@ class ActorPool:
         self._lock = threading.Lock()
         self._idle: deque[_Idle] = deque()
         self._resting: list[_Resting] = []
+        self._asked: list[_Asked] = []
         self._refill_time = 0.0
         self._losses = 0
         self._is_closed = False
@@ -80,13 +89,19 @@ class ActorPool:
         """One that waits and is warm, or one that is asked for now."""
         if profile != self._profile:
             self._make_room()
-            return ask_for(profile, self._terms, is_warm=False)
+            return self._asked_for(profile)
         self._await_one()
         with self._lock:
             self._refill_time = self._clock() + _REFILL_SECONDS
             if self._idle:
                 return self._idle.popleft().worker
-        return ask_for(profile, self._terms, is_warm=False)
+        return self._asked_for(profile)
+
+    def _asked_for(self, profile: str) -> RayWorker:
+        worker = ask_for(profile, self._terms, is_warm=False)
+        with self._lock:
+            self._asked.append(_Asked(worker, self._clock()))
+        return worker
 
     def _await_one(self) -> None:
         """Those that came back are told apart by now, or in a moment."""
@@ -147,6 +162,7 @@ class ActorPool:
         self._hear(0.0)
         self._bury()
         self._let_go()
+        self._make_way()
         self._fill()
 
     def _bury(self) -> None:
@@ -172,6 +188,22 @@ class ActorPool:
                 late.append(self._idle.pop().worker)
         for worker in late:
             worker.end(self._cluster)
+
+    def _make_way(self) -> None:
+        """Idle actors let go of CPUs that workers of jobs have been waiting for."""
+        now = self._clock()
+        with self._lock:
+            asked = tuple(self._asked)
+        served = [each for each in asked if not each.worker.is_waiting]
+        with self._lock:
+            self._asked = [each for each in self._asked if each not in served]
+            late = sum(each.since + _START_SECONDS <= now for each in self._asked)
+            if late and self._terms.cpus:
+                self._refill_time = max(self._refill_time, now + _REFILL_SECONDS)
+            short = late - self._cluster.room_for(self._terms.cpus) if self._terms.cpus else 0
+            released = [self._idle.pop() for _ in range(min(short, len(self._idle)))]
+        for each in released:
+            each.worker.end(self._cluster)
 
     def _fill(self) -> None:
         """Asks for what is missing, as far as there are CPUs that nobody holds."""

@@ -99,6 +99,9 @@ class Fleet(Protocol):
     def trouble(self) -> str:
         """Why no worker can be started at present, as a sentence; empty where all is well."""
 
+    def lacks(self, workers: int) -> str:
+        """Why so many new workers would not all find a place now, in words; empty where they do."""
+
     def group(self, name: str, workers: int, log_folder: Path, profile: str) -> WorkerGroup:
         """A group for a job that means to begin with so many workers; output goes to log_folder.
 

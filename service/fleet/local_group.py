@@ -193,6 +193,10 @@ class LocalFleet:
         self.cpus = cpus or available_cpus()
         self._pool = pool
 
+    def lacks(self, workers: int) -> str:  # noqa: ARG002
+        """Nothing: processes share the CPUs there are."""
+        return ""
+
     def group(
         self,
         name: str,  # noqa: ARG002

@@ -12,6 +12,7 @@ from ray._private.state import available_resources_per_node
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from gradloom.service.wording import plural
 from gradloom.worker.fence import StillAlive, fence
 from gradloom.worker.warden import PATIENCE_SECONDS, Warden, end_of
 
@@ -103,13 +104,10 @@ class Cluster:
             return self.cpus
         return sum(int(node.free // cpus) for node in self.nodes)
 
-    @property
-    def capacity(self) -> str:
-        """The CPUs that nobody holds, as people read them."""
-        free = ", ".join(
-            f"{node.free:.0f} of {node.cpus:.0f} on {node.name}" for node in self.nodes
-        )
-        return f"needs 1 CPU, free: {free or 'no node'}"
+    def capacity(self, workers: int) -> str:
+        """What so many workers need, and the CPUs that nobody holds, as people read them."""
+        free = ", ".join(f"{node.free:.0f} on {node.name}" for node in self.nodes if node.free >= 1)
+        return f"needs {plural(workers, 'worker')} × 1 CPU, free: {free or 'none'}"
 
     def lives(self, node: str) -> bool:
         """Whether a node lived when the head last answered."""

@@ -22,6 +22,7 @@ _OBJECT_STORE_BYTES = 256 << 20
 # step (9.5 → 4.5 ms for 3 workers and 108 kB each, 2 cores).
 _IN_THE_CALL = {"max_direct_call_object_size": 4 << 20}
 _LOOK_SECONDS = 1.0
+_CPUS_EACH = 1.0
 
 
 class RayFleet:
@@ -43,7 +44,7 @@ class RayFleet:
         self._cluster = Cluster(where, lambda: datetime.now(UTC), time.monotonic)
         # On a Ray of our own nobody else asks for CPUs, and the floor counts them: its workers ask
         # for none, so that more of them than CPUs can share these.
-        terms = Terms(1.0, None) if address else Terms(0.0, "127.0.0.1")
+        terms = Terms(_CPUS_EACH, None) if address else Terms(0.0, "127.0.0.1")
         self._pool = ActorPool(warm, profile, self._cluster, terms, time.monotonic)
         self._data = RayData(is_cluster=address is not None)
         self._closing = threading.Event()
@@ -59,6 +60,13 @@ class RayFleet:
     def trouble(self) -> str:
         """Since when the head has not answered, if it does not."""
         return self._cluster.trouble
+
+    def lacks(self, workers: int) -> str:
+        """The CPUs that are free, where they and those of idle actors are too few."""
+        if self.may_share:
+            return ""
+        room = self._cluster.room_for(_CPUS_EACH) + len(self._pool.idle)
+        return "" if room >= workers else self._cluster.capacity(workers)
 
     def _tend(self) -> None:
         """Looks at the cluster and after the pool, each second until close."""

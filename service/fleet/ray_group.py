@@ -168,7 +168,8 @@ class RayGroup:
     def _unplaced(self, worker: int) -> Gone:
         if trouble := self._cluster.trouble:
             return self._given_up(Gone(worker, Reason.RAY_UNREACHABLE, trouble))
-        message = f"worker {worker} found no place: {self._cluster.capacity}"
+        wanted = self._cluster.capacity(len(self._workers))
+        message = f"worker {worker} found no place: {wanted}"
         return self._given_up(Gone(worker, Reason.INSUFFICIENT_CAPACITY, message))
 
     def close(self) -> None:

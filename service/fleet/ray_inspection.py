@@ -19,7 +19,8 @@ from gradloom.service.fleet.cluster import Clock, Cluster, Link, Node, names, pa
 from gradloom.service.fleet.unreachable import first_line, unreachable, unreachable_as
 from gradloom.worker.engine.profile import PROFILES
 from gradloom.worker.inspection import LinkFacts, NodeFacts, decode
-from gradloom.worker.inspector import Inspector, versions
+from gradloom.worker.inspector import Inspector
+from gradloom.worker.versions import versions
 
 # So many of so many questions are answered.
 Progress = Callable[[int, int], None]

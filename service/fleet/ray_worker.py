@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import (
     ActorDiedError,
+    ActorUnavailableError,
     GetTimeoutError,
     NodeDiedError,
     OutOfMemoryError,
@@ -31,6 +32,8 @@ _GET_SECONDS = 10.0
 # One that has said anything at all has said where it is before.
 _PLACE_SECONDS = 0.2
 _LINE_LENGTH = 300
+# Ray has no type for it, and tells of a node's death long before it is in the table of nodes.
+_NODE_DIED = "its node has died"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,11 @@ class RayWorker:
         self._handle = handle
         self._telling = telling
         self._place: Place | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is not known yet where it is, nor that it never will be anywhere."""
+        return self._place is None and not ray.wait([self._telling], timeout=0)[0]
 
     def place(self, patience: float = 0.0) -> Place | None:
         """Where it is, once it has been started and has told so."""
@@ -123,8 +131,11 @@ def told_by(
             return Reason.OUT_OF_MEMORY, out_of_memory(worker, node)
         case NodeDiedError():
             return Reason.NODE_LOST, f"{named} is gone: its node is lost"
-        case ActorDiedError() if was_ready and not node_lives:
+        case ActorDiedError() if not node_lives or _NODE_DIED in str(error):
             return Reason.NODE_LOST, f"{named} is gone: its node is lost"
+        # Of a process that ended its node would have told by now.
+        case ActorUnavailableError() if not was_ready:
+            return Reason.NETWORK_CUT, f"{named} was starting and cannot be reached"
         case RuntimeEnvSetupError() | ActorDiedError() | RayTaskError() if not was_ready:
             return Reason.WORKER_START_FAILED, f"{named} could not be started: {_cause(error)}"
         case GetTimeoutError():

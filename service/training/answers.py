@@ -15,6 +15,7 @@ Fields = Mapping[str, object]
 
 # Of what a worker says in its own words.
 MESSAGE_LENGTH = 500
+_VERSION_LENGTH = 50
 
 
 def step_reports(answer: Answer, after: int) -> tuple[StepReport, ...]:
@@ -36,6 +37,13 @@ def _step_report(commit: Fields) -> StepReport:
         skipped=integer(commit, "skipped"),
         health=_health(commit),
     )
+
+
+def versions(answer: Answer) -> dict[str, str]:
+    """What a worker says is installed where it is; one of long ago says nothing."""
+    told = answer.facts.get("versions")
+    named = told.items() if isinstance(told, dict) else ()
+    return {str(name): str(version)[:_VERSION_LENGTH] for name, version in named}
 
 
 def done(worker: int, answer: Answer) -> WorkerAnswered:

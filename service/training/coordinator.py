@@ -371,6 +371,8 @@ class Coordinator:
             return []
         goes_on = self._running and bool(self._members)
         for failure in casualties:
+            if failure.finds_no_place and self._course.is_new and not self._running:
+                return self._end(State.QUEUED, failure.reason, failure.message)
             self._policy = self._policy.after(failure)
             verdict = self._policy.verdict(goes_on=goes_on)
             if verdict is not None:

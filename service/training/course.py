@@ -12,7 +12,7 @@ class Course:
 
     The run begins with least_workers, and has up to workers; 0 stands for as many as workers.
     validation_blocks and test_blocks are 0 where there is nothing to measure. A round has no more
-    than most_steps.
+    than most_steps. is_new: nothing has been trained, so that the job may go back to the queue.
     """
 
     steps: int
@@ -24,6 +24,7 @@ class Course:
     test_blocks: int = 0
     least_workers: int = 0
     most_steps: int = MOST_STEPS
+    is_new: bool = False
     non_finite: NonFinitePolicy = field(default_factory=NonFinitePolicy)
 
     @property

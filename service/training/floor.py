@@ -132,7 +132,7 @@ class Floor:
         """What becomes of the jobs in the queue, and how large those that train may be."""
         fleet, cpus = self._around.fleet, self._around.fleet.cpus
         training = [r.demand for r in self._running.values()] + [_demand(job) for job in cut_off]
-        waiting = [_demand(job) for job in queue]
+        waiting = [self._waiting_demand(job) for job in queue]
         decisions = decide(
             waiting, training, cpus, may_share=fleet.may_share, trouble=fleet.trouble
         )
@@ -143,6 +143,13 @@ class Floor:
         fewest = {demand.name: demand.least for demand in training}
         workers = allot(training, cpus)
         return decisions, {name: Size(workers[name], fewest[name]) for name in workers}
+
+    def _waiting_demand(self, job: Job) -> Demand:
+        """What a job in the queue needs, and whether it would find that if it was turned away."""
+        demand = _demand(job)
+        if job.reason is not Reason.INSUFFICIENT_CAPACITY:
+            return demand
+        return replace(demand, no_place=self._around.fleet.lacks(demand.least))
 
     def _carry_out(self, job: Job, decision: Decision, sizes: dict[str, Size]) -> None:
         match decision:

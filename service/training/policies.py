@@ -16,10 +16,13 @@ _FATAL = frozenset(
         Reason.ENGINE_CHANGED,
     }
 )
-# There is no place for a worker at present: it is asked for again until there is one.
-_WAITING = frozenset({Reason.INSUFFICIENT_CAPACITY, Reason.RAY_UNREACHABLE})
-# Faults of nodes and networks, which no job is blamed for.
-_NOT_THE_JOBS = _WAITING | {Reason.NODE_LOST, Reason.NETWORK_CUT, Reason.WORKER_REFUSED}
+# There is no place for a worker at present.
+_NOWHERE = frozenset({Reason.INSUFFICIENT_CAPACITY, Reason.RAY_UNREACHABLE})
+# Or its place went: it is asked for again as often as that takes.
+_NO_PLACE = _NOWHERE | {Reason.NODE_LOST, Reason.NETWORK_CUT}
+# Faults of nodes and networks, which no job is blamed for. Who has other bits or versions than the
+# job has them the next time, too: three of those in a row end it.
+_NOT_THE_JOBS = _NO_PLACE | {Reason.WORKER_REFUSED, Reason.VERSION_SKEW}
 _DEATH_ROUNDS_AT_ONE_STEP = 3
 _ERRORS_AT_ONE_STEP = 2
 _OUT_OF_MEMORY = 2
@@ -48,6 +51,11 @@ class Failure:
     worker: int = -1
     node: str = ""
     log: tuple[str, ...] = ()
+
+    @property
+    def finds_no_place(self) -> bool:
+        """Whether there was nowhere to start it."""
+        return self.reason in _NOWHERE
 
     @property
     def is_the_jobs(self) -> bool:
@@ -214,7 +222,7 @@ class FailurePolicy:
         for failure in reversed(self.failures):
             if failure.started:
                 break
-            count += failure.reason not in _WAITING
+            count += failure.reason not in _NO_PLACE
         return count
 
 

@@ -23,6 +23,7 @@ from gradloom.service.training.answers import (
     location,
     sign,
     total,
+    versions,
 )
 from gradloom.service.training.checkpoints import Identity
 from gradloom.service.training.coordinator import Coordinator
@@ -62,6 +63,7 @@ from gradloom.service.training.policies import FailurePolicy
 from gradloom.service.training.progress import ProgressLog, StepReport
 from gradloom.service.training.rounds import Rounds
 from gradloom.service.training.segments import remove
+from gradloom.service.training.skew import skew
 from gradloom.service.training.surroundings import Surroundings, Wishes
 from gradloom.service.training.task import course_of, plan_of, task_of
 from gradloom.service.training.watch import Watch
@@ -263,9 +265,12 @@ class Run:
         try:
             self._doctor.baseline = baseline(answer)
             node, pid = str(facts.get("node")), integer(facts, "pid")
+            other = skew(f"worker {worker} on {node}", self._around.versions, versions(answer))
         except BadAnswer as error:
             return self._failed(worker, Reason.WORKER_ERROR, str(error))
         self._hosts[worker] = (node, pid)
+        if other:
+            return self._failed(worker, Reason.VERSION_SKEW, other)
         expected, found = self._job_selftest, str(facts.get("selftest_sha256"))
         if not expected:
             self._journal.arithmetic(str(facts.get("profile")), found)

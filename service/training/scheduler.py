@@ -12,12 +12,16 @@ from gradloom.service.jobs.states import Reason
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A job, and how many workers it needs, wants and may have; 0 stands for as many as wanted."""
+    """A job, and how many workers it needs, wants and may have; 0 stands for as many as wanted.
+
+    no_place is why it would find no place now, for one that found none when it was started.
+    """
 
     name: str
     workers: int
     fewest: int = 0
     most: int = 0
+    no_place: str = ""
 
     @property
     def least(self) -> int:
@@ -59,7 +63,8 @@ def decide(
 
     Jobs that train are counted with their fewest workers, since they make room. may_share: a job
     that needs more workers than there are CPUs gets them all and its workers share them (this
-    machine alone); else it waits for a larger cluster and the others pass it by.
+    machine alone); else it waits for a larger cluster and the others pass it by, as they do one
+    that finds no place beside what others run on the cluster.
     trouble is why nothing can be started at all.
     """
     if trouble:
@@ -72,6 +77,8 @@ def decide(
         needed, free = min(job.least, cpus), cpus - sum(held.values())
         if job.least > cpus and not may_share:
             decisions.append(_too_large(job, position, cpus))
+        elif job.no_place:
+            decisions.append(_insufficient(job, position, job.no_place))
         elif in_order and needed <= free:
             held[job.name] = needed
             decisions.append(Start(job.name, needed))
@@ -98,6 +105,10 @@ def _in_trouble(job: Demand, position: int, trouble: str) -> Hold:
 
 def _too_large(job: Demand, position: int, cpus: int) -> Hold:
     message = f"needs {job.least} workers, the cluster has {cpus} CPUs: add nodes or ask for less"
+    return _insufficient(job, position, message)
+
+
+def _insufficient(job: Demand, position: int, message: str) -> Hold:
     return Hold(job.name, position, (), Reason.INSUFFICIENT_CAPACITY, message)
 
 

@@ -1,8 +1,8 @@
 """What a run acts on, given to it from outside, and what others want of it."""
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from gradloom.service.fleet.group import Fleet
 from gradloom.service.jobs.job import Job
 from gradloom.service.jobs.store import JobStore
 from gradloom.service.metrics import Metrics
+from gradloom.worker.versions import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Surroundings:
     monotonic gives seconds that never go back, now the time of day in UTC, for people. roots are
     the folders that data may be read from. profile is the arithmetic that new jobs are computed
     with; a job goes on with that which it began with. segments is what the names of all files of
-    shared memory begin with.
+    shared memory begin with. versions are those that workers have to have.
     """
 
     store: JobStore
@@ -31,6 +32,7 @@ class Surroundings:
     roots: tuple[str, ...]
     profile: str
     segments: str = "/dev/shm/gradloom"
+    versions: Mapping[str, str] = field(default_factory=versions)
 
     def folder(self, job: Job) -> Path:
         """The folder of a job's files."""

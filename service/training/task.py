@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradloom.service.jobs.job import Job, Plan
+from gradloom.service.jobs.states import State
 from gradloom.service.training.course import Course
 from gradloom.service.training.pace import MOST_STEPS
 from gradloom.service.training.policies import NonFinitePolicy
@@ -92,6 +93,7 @@ def course_of(job: Job, start_step: int, size: Size) -> Course:
         validation_blocks=len(block_bounds(plan.validation_rows)),
         test_blocks=len(block_bounds(plan.test_rows)),
         most_steps=_most_steps(job.spec.health.interval, len(plan.layers)),
+        is_new=job.state is State.STARTING,
         non_finite=NonFinitePolicy(job.spec.training.on_non_finite, job.receipt.roll_backs),
     )
 

@@ -1,5 +1,8 @@
 """Workers on three hosts come to the weights of one, whatever the network does meanwhile."""
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +21,7 @@ from benchmarks.hosts.network import Host
 from benchmarks.hosts.service import Service, service
 from gradloom.service.client import Client
 from gradloom.service.jobs.job import Job
-from gradloom.service.jobs.states import Reason
+from gradloom.service.jobs.states import Reason, State
 from gradloom.service.watching import IncidentEvent, ProgressEvent
 from tests.system import service_process
 from tests.system.digits import digits
@@ -208,3 +211,62 @@ def without_power(cluster: RayCluster, host: Host) -> Iterator[None]:
     finally:
         cluster.network.power_on(host)
         cluster.join(host)
+
+
+@pytest.mark.slow
+def test_a_host_that_is_lost_while_workers_start_is_not_the_jobs_fault(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
+    """Ray notices after a minute; what is asked for there meanwhile fails again and again."""
+    with service(cluster, tmp_path, "--warm-workers", "0") as up, up.client() as client:
+        job = client.submit(digits(SHORT), workers=6)
+        events = client.watch(job)
+        next(each for each in events if isinstance(each, Job) and each.state is State.STARTING)
+        seen: list[Reason] = []
+        with without_power(cluster, cluster.network.hosts[2]):
+            while Reason.NODE_LOST not in seen:
+                seen.append(next(e.reason for e in events if isinstance(e, IncidentEvent)))
+        seen += [event.reason for event in events if isinstance(event, IncidentEvent)]
+        assert client.get(job).state is State.SUCCEEDED
+    assert Reason.WORKER_START_FAILED not in seen
+
+
+CROWD = """
+import sys, time, ray
+ray.init(address=sys.argv[1], namespace="others", log_to_driver=False)
+hold = ray.remote(num_cpus=1)(type("Hold", (), {"hold": lambda self: None}))
+holders = [hold.remote() for _ in range(int(sys.argv[2]))]
+ray.get([holder.hold.remote() for holder in holders])
+print("held", flush=True)
+time.sleep(1000)
+"""
+
+
+@contextmanager
+def crowded(cluster: RayCluster, cpus: int) -> Iterator[None]:
+    """Another program holds so many of the cluster's CPUs."""
+    command = (sys.executable, "-c", CROWD, cluster.address, str(cpus))
+    other = cluster.head.start(command, cluster.environment, subprocess.PIPE)
+    try:
+        assert other.entrance.stdout and "held" in other.entrance.stdout.readline()
+        yield
+    finally:
+        other.send(signal.SIGKILL)
+        other.wait(60)
+        other.close()
+
+
+@pytest.mark.slow
+def test_a_job_that_finds_no_place_beside_others_waits_in_the_queue(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
+    with service(cluster, tmp_path) as up, up.client() as client:
+        with crowded(cluster, 4):
+            job = client.submit(digits(SHORT), workers=4)
+            moves = (each for each in client.watch(job) if isinstance(each, Job))
+            states = [next(moves).state for _ in range(3)]
+            waiting = client.get(job)
+        assert states == [State.QUEUED, State.STARTING, State.QUEUED]
+        assert waiting.reason is Reason.INSUFFICIENT_CAPACITY
+        assert "needs 4 workers × 1 CPU, free: " in waiting.message
+        assert client.wait(job).state is State.SUCCEEDED

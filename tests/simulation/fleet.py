@@ -7,6 +7,7 @@ from gradloom.service.fleet.group import Alive, Gone, WorkerEvent, event_of
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.beats import SECONDS as BEAT_SECONDS
 from gradloom.worker.messages import Answer, Order, Task, decode, encode
+from gradloom.worker.versions import versions
 from tests.simulation.arithmetic import Sum
 from tests.simulation.cluster import ORPHANED_AFTER, Cluster
 from tests.simulation.network import SERVICE
@@ -236,7 +237,7 @@ def _facts(process: Process) -> dict[str, object]:
         "selftest_sha256": SELFTEST,
         "baseline": None,
         "shm_free": 1 << 30,
-        "versions": {},
+        "versions": versions(),
     }
 
 
@@ -262,6 +263,10 @@ class Fleet:
         self._recipes = recipes
         self._wake = wake
         self._is_encoded = is_encoded
+
+    def lacks(self, workers: int) -> str:
+        """See Fleet."""
+        return ""
 
     def group(self, name: str, workers: int, log_folder: Path, profile: str) -> Group:
         """See Fleet."""

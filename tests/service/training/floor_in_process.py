@@ -128,12 +128,16 @@ class InProcessFleet:
 
     may_share = True
     trouble = ""
+    lacking = ""
     cpus = 2
 
     def __init__(self, fate: Fate = lambda worker, order: None, nodes: int = 1) -> None:
         self.fate = fate
         self.nodes = nodes
         self.profiles: list[str] = []
+
+    def lacks(self, workers: int) -> str:
+        return self.lacking
 
     def group(self, name: str, workers: int, log_folder: Path, profile: str) -> InProcessGroup:
         self.profiles.append(profile)

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from gradloom.service.errors import QuotaExceeded
+from gradloom.service.fleet.group import Gone
 from gradloom.service.jobs.job import IncidentHappened, Job, StateChanged
 from gradloom.service.jobs.memory_store import MemoryStore
 from gradloom.service.jobs.spec import Resources
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.floor import Floor
 from gradloom.service.training.surroundings import Surroundings
-from gradloom.worker.messages import Order
+from gradloom.worker.messages import Order, Task
 from tests.service.training.floor_in_process import (
     InProcessFleet,
+    InProcessGroup,
     ended,
     spec,
     submit,
@@ -232,3 +234,42 @@ def await_workers(around: Surroundings, job: Job, workers: int) -> Job:
     assert reached.wait(60), around.store.get(job.name)
     forget()
     return around.store.get(job.name)
+
+
+class CrowdedFleet(InProcessFleet):
+    """Others hold the CPUs while lacking says so: workers find no place."""
+
+    def group(self, name: str, workers: int, log_folder: Path, profile: str) -> InProcessGroup:
+        return CrowdedGroup(self)
+
+
+class CrowdedGroup(InProcessGroup):
+    def __init__(self, fleet: CrowdedFleet) -> None:
+        super().__init__(fleet.fate)
+        self._fleet = fleet
+
+    def start(self, worker: int, task: Task, state: bytes | None) -> None:
+        if self._fleet.lacking:
+            self._events.put(Gone(worker, Reason.INSUFFICIENT_CAPACITY, self._fleet.lacking))
+        else:
+            super().start(worker, task, state)
+
+
+def test_a_job_that_finds_no_place_waits_in_the_queue_until_there_is_one(tmp_path: Path) -> None:
+    fleet = CrowdedFleet()
+    around = surroundings(tmp_path, fleet)
+    fleet.lacking = "needs 2 workers × 1 CPU, free: 1 on node-a"
+    with working(around):
+        job = await_queue(around, submit(around, spec()))
+        assert (job.state, job.reason) == (State.QUEUED, Reason.INSUFFICIENT_CAPACITY)
+        assert job.message == fleet.lacking
+        fleet.lacking = ""
+        done = await_state(around, job, State.SUCCEEDED)
+    assert [transition.state for transition in done.transitions] == [
+        State.QUEUED,
+        State.STARTING,
+        State.QUEUED,
+        State.STARTING,
+        State.RUNNING,
+        State.SUCCEEDED,
+    ]

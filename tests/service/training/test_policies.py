@@ -76,3 +76,10 @@ def test_who_cannot_start_costs_nothing_while_others_train() -> None:
     assert policy.verdict(goes_on=True) is None
     verdict = policy.verdict()
     assert verdict and verdict.reason is Reason.WORKER_START_FAILED
+
+
+def test_who_cannot_start_because_its_node_is_lost_counts_as_no_start_that_failed() -> None:
+    policy = FailurePolicy(budget=2)
+    for reason in (Reason.NODE_LOST, Reason.NETWORK_CUT) * 3 + (Reason.WORKER_START_FAILED,) * 2:
+        policy = policy.after(failed(0, 0, reason, started=False))
+        assert policy.verdict() is None

@@ -84,3 +84,10 @@ def test_nothing_starts_while_the_fleet_is_in_trouble() -> None:
         Hold(name, position, (), Reason.RAY_UNREACHABLE, "no head")
         for position, name in enumerate("ab", 1)
     )
+
+
+def test_a_job_that_finds_no_place_lets_others_pass_and_says_what_is_free() -> None:
+    crowded = Demand("crowded", 2, no_place="needs 2 workers × 1 CPU, free: 1 on node-a")
+    hold, start = decide([crowded, Demand("a", 1)], [], 4, may_share=False)
+    assert hold == Hold("crowded", 1, (), Reason.INSUFFICIENT_CAPACITY, crowded.no_place)
+    assert start == Start("a", 1)
