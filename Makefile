@@ -111,6 +111,9 @@ bench-gradient: $(BIN)/.installed ## measure what a gradient costs against finit
 bench-start: $(BIN)/.installed ## measure how long a job takes to its first step (TORCH_PYTHON=… for Ray Train)
 	TORCH_PYTHON=$(wildcard $(TORCH_PYTHON)) $(BIN)/python -m benchmarks.start
 
+bench-straggler: $(BIN)/.installed ## measure what one slow worker of three costs a job, helped and left alone
+	$(BIN)/python -m benchmarks.straggler
+
 test-bits: $(BIN)/.installed ## prove the same weights by 1 to 8 workers, here and on three hosts
 	$(BIN)/python -m benchmarks.bits
 
@@ -130,5 +133,5 @@ clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
 .PHONY: help install demo test test-slow simulate test-parity lint types check protos protos-check constraints \
-  bench-ddp bench-engine bench-exchange bench-gradient bench-health bench-start test-bits chaos chaos-short \
+  bench-ddp bench-engine bench-exchange bench-gradient bench-health bench-start bench-straggler test-bits chaos chaos-short \
   serve clean

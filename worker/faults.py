@@ -30,6 +30,7 @@ class Point(StrEnum):
     JOIN = "worker.join"
     STEP_START = "worker.step.start"
     SHARD_FORWARD = "worker.shard.forward"
+    OPERATION = "worker.operation"
     SLOT_WRITE = "worker.slot.write"
     SLICE_SUM = "worker.slice.sum"
     SLICE_UPDATE = "worker.slice.update"

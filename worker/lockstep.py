@@ -12,6 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
+from gradloom.worker.aid import Aid
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.health import Health
 from gradloom.worker.engine.kernels.optimizers import global_norm, norm_of, squares_by_block
@@ -19,6 +20,7 @@ from gradloom.worker.engine.metrics import divisor, summarize
 from gradloom.worker.engine.observation import Moves
 from gradloom.worker.engine.optimizers import clip_elements, clip_scale
 from gradloom.worker.engine.spec import Optimizer
+from gradloom.worker.exchange.boards import Boards, lone
 from gradloom.worker.exchange.exchange import Exchange, Vector
 from gradloom.worker.exchange.notes import Seen, pack_seen, unpack_seen
 from gradloom.worker.exchange.tree import reduce
@@ -72,11 +74,12 @@ class Lockstep:
         cell: tuple[int, ...] = (0,),
         worker: int = 0,
         clock: Callable[[], float] = perf_counter,
+        boards: Boards | None = None,
     ) -> None:
         """The replica, that of the worker, computes the shards from the first up to the last.
 
         cell are the places, among all members, of those it shares its memory with, in the order
-        of their parts of the vector.
+        of their parts of the vector. boards are those of the cell, where members help each other.
         """
         self._worker = worker
         self._replica = replica
@@ -84,6 +87,7 @@ class Lockstep:
         self._shards = shards
         self._cell = cell
         self._clock = clock
+        self._aid = Aid(boards or lone(replica.layout), worker, clock)
         self._count = replica.graph.parameter_count
         self._blocks = tuple(replica.state.blocks(exchange.place))
         longest = max((block.stop - block.start for block in self._blocks), default=0)
@@ -108,10 +112,13 @@ class Lockstep:
     def _step(self) -> Commit:
         began = self._clock()
         self._reach(Point.STEP_START)
-        roots = self._replica.compute(*self._shards)
+        aid = self._aid
+        aid.begin_step(is_open=not self._replica.is_look_due)
+        roots = self._replica.compute(*self._shards, aid if aid.is_looking else None)
         self._reach(Point.SLOT_WRITE)
+        self.compute_seconds += aid.learned(self._clock() - began)
+        self._replica.help(aid)
         computed = self._clock()
-        self.compute_seconds += computed - began
         notes = self._exchange.agree(pack_seen(roots))
         self._reach(Point.SLICE_SUM)
         self._exchange.begin_sum()

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 
+from gradloom.worker.aid import Aid
 from gradloom.worker.assembly import inputs_of, target_of
 from gradloom.worker.data.batches import Bounds, block_bounds, most_rows, place, shard_bounds
 from gradloom.worker.data.prepared import Prepared
@@ -117,6 +119,7 @@ class Replica:
         )
         self._observer: Observer | None = None
         self._grouped: dict[tuple[int, int, int], tuple[Group, ...]] = {}
+        self._spare = 0
         self._initial = begin(self.graph)
         self._state: State | None = None
         self.seconds = Seconds()
@@ -125,7 +128,10 @@ class Replica:
     def layout(self) -> Layout:
         """The memory that a formation of this job's workers shares."""
         return Layout(
-            self.graph.vector_size, vector_count(self.task.learning.optimizer), self.task.shards
+            self.graph.vector_size,
+            vector_count(self.task.learning.optimizer),
+            self.task.shards,
+            len(self.graph.statistics),
         )
 
     @property
@@ -169,9 +175,10 @@ class Replica:
                 initial_parameters(self.graph, self.task.learning.seed) if begin is None else begin
             )
 
-    def write_to(self, registers: tuple[Vector, ...]) -> None:
-        """Puts the roots of its shards there, in their order."""
-        self._plan.write_to(registers)
+    def write_to(self, registers: tuple[Vector, ...], spares: tuple[Vector, ...] = ()) -> None:
+        """Puts the roots of its shards there, in their order; in a spare one another's shard."""
+        self._plan.write_to((*registers, *spares))
+        self._spare = len(registers)
 
     def rehearse(self) -> None:
         """Computes what a step takes on a few rows, so that no kernel is loaded while others wait.
@@ -198,24 +205,25 @@ class Replica:
         batch = place(self.state.step, self._data.training.rows, self.task.batch_size)
         return batch.last - batch.first
 
-    def compute(self, first: int, last: int) -> dict[Node, Seen]:
+    def compute(self, first: int, last: int, aid: Aid | None = None) -> dict[Node, Seen]:
         """Roots of the shards first … last-1 of the batch that follows the state's step.
 
         Their gradients stand in the registers given to share, in the order of the roots, until
-        the next call. No shards have no roots.
+        the next call. No shards have no roots. aid is given where others may be faster.
         """
         if first == last:
             return {}
-        batch = place(self.state.step, self._data.training.rows, self.task.batch_size)
-        rows = self._data.training.visited(batch.epoch, batch.first, batch.last)
-        bounds = shard_bounds(len(rows), self.task.shards)
+        rows, bounds = self._batch()
         leaves, roots = schedule(first, last, self.task.shards)
         self._plan.read(self.state.parameters)
         statistics: list[Statistics] = []
-        for group in self._groups(leaves, bounds):
-            begin, end = bounds[group[0].place][0], bounds[group[-1].place][1]
-            self._fill(self._data.training, rows[begin:end], self._plan)
-            statistics += self._train(group, bounds)
+        if aid:
+            statistics += [self._shard(leaf, rows, bounds, aid) for leaf in leaves]
+        else:
+            for group in self._groups(leaves, bounds):
+                begin, end = bounds[group[0].place][0], bounds[group[-1].place][1]
+                self._fill(self._data.training, rows[begin:end], self._plan)
+                statistics += self._train(group, bounds)
         looks = [
             self._look(rows, bounds, leaf.place, counted)
             for leaf, counted in zip(leaves, statistics, strict=True)
@@ -227,6 +235,55 @@ class Replica:
             )
             for node in roots
         }
+
+    def _batch(self) -> tuple[Rows, Bounds]:
+        """The rows of the batch that follows the state's step, and where its shards begin."""
+        batch = place(self.state.step, self._data.training.rows, self.task.batch_size)
+        rows = self._data.training.visited(batch.epoch, batch.first, batch.last)
+        return rows, shard_bounds(len(rows), self.task.shards)
+
+    def _shard(self, leaf: Leaf, rows: Rows, bounds: Bounds, aid: Aid) -> Statistics:
+        """One shard, by this replica or by who was faster, and the additions that follow.
+
+        They come after the shard, of which a part may have been computed in vain.
+        """
+        statistics = self._unless_done(leaf.place, leaf.register, rows, bounds, aid)
+        if statistics is None:
+            gradient, statistics = aid.found(leaf.place)
+            np.copyto(self._plan.registers[leaf.register], gradient)
+        for into, addend in leaf.merges:
+            self._plan.add(into, addend)
+        return statistics
+
+    def _unless_done(
+        self, shard: int, register: int, rows: Rows, bounds: Bounds, aid: Aid
+    ) -> Statistics | None:
+        """One shard by itself; None where another member has done it."""
+        if aid.is_done(shard):
+            return None
+        aid.begin(shard)
+        begin, end = bounds[shard]
+        self._fill(self._data.training, rows[begin:end], self._plan)
+        reached(Point.SHARD_FORWARD, step=self.state.step, shard=shard)
+        statistics = self._plan.train_unless(
+            Shard(end - begin, register), self._key(shard), partial(aid.is_done, shard)
+        )
+        self._count_seconds()
+        if statistics is None:
+            aid.give_up()
+        else:
+            aid.finish(shard, statistics)
+        return statistics
+
+    def help(self, aid: Aid) -> None:
+        """Computes one shard of a slow member, into the spare register, where one is wanted.
+
+        The roots of compute stand. Another shard takes its turn where the owner was faster.
+        """
+        while (shard := aid.wanted()) is not None:
+            self._plan.read(self.state.parameters)
+            if self._unless_done(shard, self._spare, *self._batch(), aid) is not None:
+                return
 
     def _look(
         self, rows: Rows, bounds: Bounds, shard: int, statistics: Statistics
@@ -278,9 +335,12 @@ class Replica:
         for leaf in group:
             reached(Point.SHARD_FORWARD, step=self.state.step, shard=leaf.place)
         statistics = self._plan.train(_shards(group, bounds), keys)
+        self._count_seconds()
+        return statistics
+
+    def _count_seconds(self) -> None:
         self.seconds.add("forward", self._plan.forward_seconds)
         self.seconds.add("backward", self._plan.backward_seconds)
-        return statistics
 
     def _key(self, shard: int) -> Key:
         return Key(self.task.learning.seed, DROPOUT, self.state.step, shard)

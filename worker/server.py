@@ -199,12 +199,19 @@ class Server:
         else:
             replica.share(exchange.state)
         self._beginning = None
-        replica.write_to(exchange.registers)
+        replica.write_to(exchange.registers, exchange.boards.own.spares)
         mine = next(each for each in formation.members if each.worker == number)
         cell = [i for i, each in enumerate(formation.members) if each.cell == mine.cell]
         notes = exchange.agree(replica.state.standings().encode())
         replica.state.adopt(newest_standings(notes[place].decode() for place in cell))
-        steps = Lockstep(replica, exchange, (mine.first, mine.last), tuple(cell), number)
+        steps = Lockstep(
+            replica,
+            exchange,
+            (mine.first, mine.last),
+            tuple(cell),
+            number,
+            boards=exchange.boards,
+        )
         return _Place(formation, exchange, steps)
 
     def _done(self, replica: Replica, order: Order) -> tuple[dict[str, object], bytes]:

@@ -69,3 +69,26 @@ def test_a_leader_or_follower_that_freezes_there_changes_nothing(
     incidents, state, weights = happened(tmp_path, fault)
     assert (incidents, state) == ({Reason.WORKER_FROZEN}, State.SUCCEEDED)
     assert weights == undisturbed(EPOCHS)
+
+
+# Worker 1 begins its shards so late that the others take them; this point is met by who helps or
+# is helped, and by nobody else.
+SLOW = f"{Point.STEP_START}:sleep@worker=1,seconds=0.03"
+
+
+@pytest.mark.parametrize(
+    ("worker", "action", "reason"),
+    [
+        (0, "kill", Reason.WORKER_LOST),
+        (1, "kill", Reason.WORKER_LOST),
+        (2, "kill", Reason.WORKER_LOST),
+        (2, "freeze", Reason.WORKER_FROZEN),
+    ],
+)
+def test_f08_who_helps_or_is_helped_and_fails_in_a_shard_changes_nothing(
+    tmp_path: Path, undisturbed: Undisturbed, worker: int, action: str, reason: Reason
+) -> None:
+    fault = f"{SLOW};{Point.OPERATION}:{action}@worker={worker},nth=5"
+    incidents, state, weights = happened(tmp_path, fault)
+    assert (incidents, state) == ({reason}, State.SUCCEEDED)
+    assert weights == undisturbed(EPOCHS)

@@ -138,6 +138,37 @@ class Plan:
         self.forward_seconds, self.backward_seconds = turned - started, ended - turned
         return statistics
 
+    def train_unless(
+        self, shard: Shard, key: Key, is_needless: Callable[[], bool]
+    ) -> Statistics | None:
+        """As train, of one shard, but asks before each operation whether it may be given up.
+
+        None where it was; the shard's register then holds nothing.
+        """
+        bound = self._bound((shard,))
+        (loss,) = bound.losses
+        self.forward_seconds = self.backward_seconds = 0.0
+        with np.errstate(all="ignore"):
+            started = self._clock()
+            for forward, call, _ in bound.forward:
+                if is_needless():
+                    return None
+                forward(call, key)
+            turned = self._clock()
+            statistics = self._trained(loss)
+            for function, arguments in bound.backward:
+                if is_needless():
+                    return None
+                function(*arguments)
+            ended = self._clock()
+        self.forward_seconds, self.backward_seconds = turned - started, ended - turned
+        return statistics
+
+    def add(self, into: int, addend: int) -> None:
+        """Adds one register to another."""
+        with np.errstate(all="ignore"):
+            np.add(self.registers[into], self.registers[addend], out=self.registers[into])
+
     def evaluate(self, rows: int, key: Key | None = None) -> Statistics:
         """Measure the rows that were put in; where a key is given, as training does and no more."""
         bound = self._bound((Shard(rows),))

@@ -37,11 +37,15 @@ class NoRoom(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Elements of the flat vector, how many such vectors the state takes, and virtual shards."""
+    """Elements of the flat vector, how many such vectors the state takes, and virtual shards.
+
+    statistics are how many numbers are told of a shard beside its gradient.
+    """
 
     size: int
     vectors: int
     shards: int
+    statistics: int = 1
 
 
 class Exchange(Protocol):

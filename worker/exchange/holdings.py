@@ -1,9 +1,11 @@
 """The memory of a member: what it keeps from one formation to the next, and what it makes anew."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from gradloom.worker.exchange.boards import words_of
 from gradloom.worker.exchange.exchange import Layout
 from gradloom.worker.exchange.segment import Memory, private, shared
 from gradloom.worker.exchange.topology import Topology
@@ -14,8 +16,9 @@ class Holdings:
     """A member's memory in a formation.
 
     state is the cell's, None where it is still to come from another member of the cell. slots are
-    the member's own registers and, the leader's alone, a vector for the whole sum. stands tells
-    whether the state is the job's, and not about to be filled.
+    the member's own board and registers, a spare one where the cell has other members, and, the
+    leader's alone, a vector for the whole sum. stands tells whether the state is the job's, and
+    not about to be filled.
     """
 
     segment: str
@@ -41,11 +44,10 @@ def prepared(topology: Topology, before: Holdings | None) -> Holdings:
     return Holdings(formation.segment, layout, cell, slots, state, stands=True)
 
 
-def made(topology: Topology, name: str, count: int) -> Memory:
-    """So many vectors that the whole cell sees. Raises NoRoom."""
-    if topology.is_shared:
-        return shared(name, count, topology.layout.size)
-    return private(count, topology.layout.size)
+def made(topology: Topology, name: str, count: int, words: int = 0) -> Memory:
+    """So many words and vectors that the whole cell sees. Raises NoRoom."""
+    make = partial(shared, name) if topology.is_shared else private
+    return make(count, topology.layout.size, words)
 
 
 def fresh_state(topology: Topology) -> Memory:
@@ -55,14 +57,14 @@ def fresh_state(topology: Topology) -> Memory:
 
 
 def _slots(topology: Topology, name: str, before: Holdings | None) -> Memory:
-    count = len(topology.nodes(topology.me)) + topology.leads
+    count = topology.registers(topology.me) + topology.leads
     if (
         before
         and (before.slots.is_shared or not topology.is_shared)
         and len(before.slots.vectors) >= count
     ):
         return before.slots
-    return made(topology, f"{name}-slots", count)
+    return made(topology, f"{name}-slots", count, words_of(topology.layout))
 
 
 def _copied(topology: Topology, name: str, cell: int, state: Memory) -> Memory:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 
+from gradloom.worker.exchange.boards import Board, Boards, words_of
 from gradloom.worker.exchange.deadlines import for_follower, for_leader, for_own_leader
 from gradloom.worker.exchange.exchange import Exchange, Layout, NoRoom, Vector
 from gradloom.worker.exchange.frames import Frame, Kind
@@ -66,8 +67,22 @@ def _woven(
     is_fresh: bool,
 ) -> Loom:
     """slots are those of the cell's members, in their order."""
-    whole = slots[0].vectors[len(topology.nodes(topology.leader))]
-    return Loom(topology, role, holdings, _held(topology, slots), whole, is_fresh=is_fresh)
+    whole = slots[0].vectors[topology.registers(topology.leader)]
+    boards = _boards(topology, slots)
+    return Loom(topology, role, holdings, _held(topology, slots), whole, boards, is_fresh=is_fresh)
+
+
+def _boards(topology: Topology, slots: Sequence[Memory]) -> Boards:
+    boards = [
+        Board(
+            memory.words,
+            range(member.first, member.last),
+            topology.layout,
+            memory.vectors[len(topology.nodes(member)) : topology.registers(member)],
+        )
+        for member, memory in zip(topology.cell, slots, strict=True)
+    ]
+    return Boards(boards, topology.cell.index(topology.me), topology.formation.number)
 
 
 def _held(topology: Topology, slots: Sequence[Memory]) -> dict[Node, Vector]:
@@ -116,7 +131,13 @@ class _Led:
         state, *slots = shared.descriptors
         holdings.state = _mapped(state, layout.vectors, layout.size, holdings.state)
         memories = [
-            _mapped(descriptor, _slot_count(topology, member), layout.size, holdings.slots)
+            _mapped(
+                descriptor,
+                _slot_count(topology, member),
+                layout.size,
+                holdings.slots,
+                words_of(layout),
+            )
             for member, descriptor in zip(topology.cell, slots, strict=True)
         ]
         role = Follower(self._peers, self._leader, swaps=len(topology.cells) > 1)
@@ -162,10 +183,11 @@ class _Leading:
         topology, size = self._topology, self._topology.layout.size
         slots = [self._holdings.slots]
         for member, frame in zip(topology.cell[1:], holding, strict=True):
-            slots.append(attached(frame.descriptors[0], _slot_count(topology, member), size))
+            count, words = _slot_count(topology, member), words_of(topology.layout)
+            slots.append(attached(frame.descriptors[0], count, size, words))
         self._share(state, slots)
         held = _held(topology, slots)
-        whole = slots[0].vectors[len(topology.nodes(topology.me))]
+        whole = slots[0].vectors[topology.registers(topology.me)]
         swap = Swap(topology, held, whole, topology.sources()) if self._leaders else None
         role = Leader(self._peers, topology, self._followers, self._leaders, swap)
         return _woven(topology, role, self._holdings, slots, is_fresh=is_fresh)
@@ -212,7 +234,7 @@ class _Leading:
 
 
 def _slot_count(topology: Topology, member: Member) -> int:
-    return len(topology.nodes(member)) + (member == topology.leader)
+    return topology.registers(member) + (member == topology.leader)
 
 
 def _holding(holdings: Holdings | None, no_room: str) -> Frame:
@@ -223,9 +245,9 @@ def _holding(holdings: Holdings | None, no_room: str) -> Frame:
     return Frame(Kind.HOLDING, json.dumps({"no_room": no_room}).encode(), descriptors=descriptors)
 
 
-def _mapped(descriptor: int, count: int, length: int, own: Memory | None) -> Memory:
+def _mapped(descriptor: int, count: int, length: int, own: Memory | None, words: int = 0) -> Memory:
     """The memory behind a descriptor, which may be one's own."""
     if own is not None and own.is_at(descriptor):
         os.close(descriptor)
         return own
-    return attached(descriptor, count, length)
+    return attached(descriptor, count, length, words)

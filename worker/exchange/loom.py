@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gradloom.worker.exchange.addition import Addition
+from gradloom.worker.exchange.boards import Boards
 from gradloom.worker.exchange.exchange import Vector
 from gradloom.worker.exchange.holdings import Holdings
 from gradloom.worker.exchange.roles import Role
@@ -26,6 +27,7 @@ class Loom:
         holdings: Holdings,
         held: Mapping[Node, Vector],
         whole: Vector,
+        boards: Boards,
         *,
         is_fresh: bool,
     ) -> None:
@@ -33,6 +35,7 @@ class Loom:
         self.holdings = holdings
         self.is_fresh = is_fresh
         self.place = topology.place
+        self.boards = boards
         self._role = role
         self._whole = whole
         count = len(topology.nodes(topology.me))

@@ -19,6 +19,10 @@ import numpy.typing as npt
 from gradloom.worker.engine.arrays import side_by_side
 from gradloom.worker.exchange.exchange import NoRoom, Vector
 
+# Numbers of 8 bytes, each written and read at once.
+Words = memoryview
+_WORD = 8
+
 _PAGE = mmap.PAGESIZE
 # Vectors that are walked together begin at different places of a page: see side_by_side.
 _STAGGER = 17 * 64
@@ -26,11 +30,14 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM}
 
 
 class Memory:
-    """So many vectors of one length, this process's own or shared with others."""
+    """Words and so many vectors of one length, this process's own or shared with others."""
 
-    def __init__(self, vectors: tuple[Vector, ...], descriptor: int | None) -> None:
+    def __init__(
+        self, vectors: tuple[Vector, ...], words: Words, descriptor: int | None = None
+    ) -> None:
         """Owns the descriptor, which others may map the memory by."""
         self.vectors = vectors
+        self.words = words
         self.descriptor = descriptor
 
     @property
@@ -48,27 +55,28 @@ class Memory:
             os.close(self.descriptor)
 
 
-def private(count: int, length: int) -> Memory:
-    """Vectors of zeros that this process alone sees."""
-    return Memory(side_by_side(count, length, np.float32) if count else (), None)
+def private(count: int, length: int, words: int = 0) -> Memory:
+    """Words and vectors of zeros that this process alone sees."""
+    vectors = side_by_side(count, length, np.float32) if count else ()
+    return Memory(vectors, memoryview(bytearray(_WORD * words)).cast("Q"))
 
 
-def shared(prefix: str, count: int, length: int) -> Memory:
-    """Vectors of zeros that others can map. Raises NoRoom."""
-    descriptor = _made(prefix, _room(count, length))
-    return Memory(_vectors(descriptor, count, length), descriptor)
+def shared(prefix: str, count: int, length: int, words: int = 0) -> Memory:
+    """Words and vectors of zeros that others can map. Raises NoRoom."""
+    descriptor = _made(prefix, _room(count, length, words))
+    return _mapped(descriptor, count, length, words)
 
 
-def attached(descriptor: int, count: int, length: int) -> Memory:
-    """The vectors that another process has made; the descriptor is the memory's from now on.
+def attached(descriptor: int, count: int, length: int, words: int = 0) -> Memory:
+    """What another process has made; the descriptor is the memory's from now on.
 
-    Raises ValueError where they are others.
+    Raises ValueError where it is something else.
     """
     found = os.fstat(descriptor).st_size
-    if found < _room(count, length):
+    if found < _room(count, length, words):
         os.close(descriptor)
         raise ValueError(f"{found} bytes of shared memory for {count} vectors of {length}")
-    return Memory(_vectors(descriptor, count, length), descriptor)
+    return _mapped(descriptor, count, length, words)
 
 
 def sweep(prefix: str) -> int:
@@ -117,22 +125,32 @@ def _megabytes(count: int) -> str:
     return f"{count / 1e6:.0f}" if count >= 10_000_000 else f"{count / 1e6:.1f}"
 
 
+def _whole_pages(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE
+
+
 def _step(length: int) -> int:
-    return -(-4 * length // _PAGE) * _PAGE + _STAGGER
+    return _whole_pages(4 * length) + _STAGGER
 
 
-def _room(count: int, length: int) -> int:
-    return count * _step(length)
+def _room(count: int, length: int, words: int) -> int:
+    return _whole_pages(_WORD * words) + count * _step(length)
 
 
-def _vectors(descriptor: int, count: int, length: int) -> tuple[Vector, ...]:
-    return tuple(_cut(descriptor, count, length)) if count else ()
-
-
-def _cut(descriptor: int, count: int, length: int) -> Iterator[Vector]:
+def _mapped(descriptor: int, count: int, length: int, words: int) -> Memory:
+    """Words come first: others may map fewer vectors than there are."""
+    room = _room(count, length, words)
+    if not room:
+        return Memory((), memoryview(b"").cast("Q"), descriptor)
     flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
-    mapped = mmap.mmap(descriptor, _room(count, length), flags=flags)
-    memory: npt.NDArray[np.uint8] = np.frombuffer(mapped, np.uint8)
+    memory: npt.NDArray[np.uint8] = np.frombuffer(
+        mmap.mmap(descriptor, room, flags=flags), np.uint8
+    )
+    vectors = tuple(_cut(memory[_whole_pages(_WORD * words) :], count, length))
+    return Memory(vectors, memory[: _WORD * words].data.cast("Q"), descriptor)
+
+
+def _cut(memory: npt.NDArray[np.uint8], count: int, length: int) -> Iterator[Vector]:
     for place in range(count):
         begin = place * _step(length)
         yield memory[begin : begin + 4 * length].view(np.float32)

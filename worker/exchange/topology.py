@@ -76,6 +76,10 @@ class Topology:
         """What a member sums up to: a node for each of its registers."""
         return cover(member.first, member.last, self.layout.shards)
 
+    def registers(self, member: Member) -> int:
+        """A register for each of those nodes, and a spare one where the cell has other members."""
+        return len(self.nodes(member)) + self.is_shared
+
     def sources(self) -> Sources:
         """Where each node stands, as the members' ranges say."""
         return {

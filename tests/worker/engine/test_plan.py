@@ -2,6 +2,7 @@ import itertools
 import math
 import pickle
 import tracemalloc
+from itertools import count
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from gradloom.worker.engine.metrics import Statistics
 from gradloom.worker.engine.optimizers import init, update
 from gradloom.worker.engine.plan import Plan, TooManyRows
 from gradloom.worker.engine.random import DROPOUT, Key, normal
+from gradloom.worker.engine.shards import Shard
 from gradloom.worker.engine.spec import (
     Adam,
     Dense,
@@ -90,6 +92,31 @@ def test_what_an_earlier_step_left_in_memory_has_no_effect() -> None:
     plan.value_and_grad(30, KEY)
     fill(plan, *data(20))
     assert trained(plan, 20) == clean
+
+
+def test_a_shard_given_up_at_any_operation_leaves_nothing_behind() -> None:
+    inputs, labels = data(4)
+    plan = plan_with(4)
+    fill(plan, inputs, labels)
+    expected = trained(plan, 4)
+    asked = 0
+    while True:
+        left = count(-asked)
+        if plan.train_unless(Shard(4), KEY, lambda left=left: next(left) == 0) is not None:
+            break
+        assert trained(plan, 4) == expected
+        asked += 1
+    assert asked > len(plan.graph.nodes)
+
+
+def test_a_shard_that_is_not_given_up_comes_to_the_bits_of_any_other() -> None:
+    inputs, labels = data(4)
+    plan = plan_with(4)
+    fill(plan, inputs, labels)
+    expected = trained(plan, 4)
+    plan.gradient.fill(np.nan)
+    statistics = plan.train_unless(Shard(4), KEY, lambda: False)
+    assert (statistics, plan.gradient.tobytes()) == expected
 
 
 def test_the_gradient_is_a_sum_over_rows() -> None:

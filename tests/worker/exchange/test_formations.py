@@ -143,10 +143,10 @@ def test_where_one_member_has_no_room_all_say_so(
 ) -> None:
     made = segment.shared
 
-    def shared(prefix: str, count: int, length: int) -> segment.Memory:
+    def shared(prefix: str, count: int, length: int, words: int) -> segment.Memory:
         if prefix.endswith("-1-slots"):
             raise NoRoom("needs 34 MB, 8 of 64 MB free in /dev/shm")
-        return made(prefix, count, length)
+        return made(prefix, count, length, words)
 
     monkeypatch.setattr(holdings, "shared", shared)
     formed = formation(listeners[:4], (0, 0, 1, 1), (0, 2, 3, 5, 6), tmp_path)

@@ -20,6 +20,15 @@ def test_what_one_writes_the_other_reads(tmp_path: Path) -> None:
     assert other.is_at(made.descriptor)
 
 
+def test_words_are_where_they_were_however_many_vectors_are_looked_at(tmp_path: Path) -> None:
+    made = shared(f"{tmp_path}/run", 3, 1001, words=5)
+    assert made.descriptor is not None
+    made.words[4] = 7
+    made.vectors[0][0] = 8
+    other = attached(os.dup(made.descriptor), 1, 1001, words=5)
+    assert (other.words[4], other.vectors[0][0]) == (7, 8)
+
+
 def test_it_has_no_name_and_outlives_its_maker(tmp_path: Path) -> None:
     made = shared(f"{tmp_path}/run", 1, 10)
     assert made.descriptor is not None
