@@ -33,6 +33,7 @@ from gradloom.worker.exchange.join import join
 from gradloom.worker.exchange.listener import Listener
 from gradloom.worker.faults import Point, reached
 from gradloom.worker.fence import fence
+from gradloom.worker.fingerprint import fingerprint
 from gradloom.worker.initial_weights import WeightsError, load_weights
 from gradloom.worker.lockstep import Commit, Lockstep
 from gradloom.worker.messages import (
@@ -80,11 +81,15 @@ def survey_in(task: Task) -> Given:
 
 @dataclass(slots=True)
 class _Place:
-    """Where a worker stands in its formation: the exchange, and the steps it makes in it."""
+    """Where a worker stands in its formation: the exchange, and the steps it makes in it.
+
+    It says what its parameters are where it speaks for one of several cells.
+    """
 
     formation: Formation
     exchange: Exchange
     steps: Lockstep
+    speaks: bool
 
 
 class Server:
@@ -181,13 +186,19 @@ class Server:
         notes = exchange.agree(replica.state.standings().encode())
         replica.state.adopt(newest_standings(notes[place].decode() for place in cell))
         steps = Lockstep(replica, exchange, (mine.first, mine.last), tuple(cell), number)
-        return _Place(formation, exchange, steps)
+        speaks = len(cell) < len(formation.members) and formation.members[cell[0]] == mine
+        return _Place(formation, exchange, steps, speaks)
 
     def _done(self, replica: Replica, order: Order) -> tuple[dict[str, object], bytes]:
         """Facts and bytes that come of the order's work."""
         if isinstance(order.work, Train):
-            facts = self._train(self._entered(replica, order).steps, order.work.steps)
-            reached(Point.ROUND_REPORT, step=replica.state.step, worker=order.worker)
+            place = self._entered(replica, order)
+            facts = self._train(place.steps, order.work.steps)
+            here = {"step": replica.state.step, "worker": order.worker}
+            reached(Point.ROUND_STATE, memoryview(replica.state.parameters), **here)
+            if place.speaks:
+                facts["digest"] = fingerprint(replica.state.parameters)
+            reached(Point.ROUND_REPORT, **here)
             return facts, b""
         self._stand(replica, order)
         match order.work:

@@ -14,6 +14,7 @@ Fields = Mapping[str, object]
 
 # Of what a worker says in its own words.
 MESSAGE_LENGTH = 500
+_DIGEST_LENGTH = 64
 
 
 def step_reports(answer: Answer, after: int) -> tuple[StepReport, ...]:
@@ -37,7 +38,7 @@ def _step_report(commit: Fields) -> StepReport:
     )
 
 
-def done(worker: int, answer: Answer) -> WorkerAnswered:
+def done(worker: int, answer: Answer, time: float = 0.0) -> WorkerAnswered:
     """A worker did its part of a round; what it says of training is there where it trained."""
     facts = answer.facts
     return WorkerAnswered(
@@ -47,6 +48,8 @@ def done(worker: int, answer: Answer) -> WorkerAnswered:
         sum(seconds(answer).values()),
         _perhaps(facts, "compute_seconds") or 0.0,
         _perhaps(facts, "longest_step") or 0.0,
+        str(facts.get("digest", ""))[:_DIGEST_LENGTH],
+        time,
     )
 
 

@@ -10,6 +10,7 @@ those steps counts, and the survivors go on from it in a new formation.
 from dataclasses import replace
 
 from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.bits import Dispute, dispute, with_their_cells
 from gradloom.service.training.breaches import (
     MOST_FRUITLESS,
     Culprit,
@@ -130,11 +131,17 @@ class Coordinator:
         self._checkpoint_due = False
         self._draining = False
         self._not_finite: NotFinite | None = None
+        self._agreed = course.start_step
 
     @property
     def step(self) -> int:
         """Committed updates."""
         return self._step
+
+    @property
+    def good_step(self) -> int:
+        """The newest step of which nobody came to other bits: the run may go back to it."""
+        return self._agreed
 
     @property
     def round(self) -> int:
@@ -253,7 +260,7 @@ class Coordinator:
         return self._heard(event)
 
     def _heard(self, word: Word) -> list[Command]:
-        if isinstance(word, RoundBroken):
+        if not isinstance(word, NoRoom):
             self._time = max(self._time, word.time)
         if self._round is None or not self._round.hear(word):
             return []
@@ -425,7 +432,7 @@ class Coordinator:
         match round.work:
             case Train():
                 self._learn(round)
-                return []
+                return self._compared(round)
             case Evaluate(split, first, last):
                 return self._measured_blocks(round, split, first, last)
             case Snapshot(Content.MODEL):
@@ -465,6 +472,24 @@ class Coordinator:
             if shards.get(word.worker) and not is_first:
                 cost = word.compute_seconds / made / shards[word.worker]
                 self._speeds = self._speeds.after(word.worker, cost)
+
+    def _compared(self, round: Round) -> list[Command]:
+        """Holds the cells' parameters to each other; where they differ the run ends."""
+        found = dispute(round.digests, f"the parameters at step {self._step}")
+        if found:
+            assert self._formation is not None, "a round has a formation"
+            members = self._formation.members
+            return self._go_back(with_their_cells(found, members), self._agreed)
+        self._agreed = self._step
+        return []
+
+    def _go_back(self, found: Dispute, until: int) -> list[Command]:
+        """Expels who is wrong; another run goes on from what was good, not after a step."""
+        gone = [command for culprit in found.culprits for command in self._expel(culprit)]
+        verdict = self._judge()
+        if self._ended:
+            return [*gone, *verdict]
+        return [*gone, *self._end(None, Reason.BITS_DIFFER, found.message, until=until)]
 
     def _located(self, worker: int, number: int, where: str) -> list[Command]:
         """Does what the job wants done about a step that is not finite."""
@@ -660,11 +685,16 @@ class Coordinator:
         return self._end(None, Reason.SERVICE_RESTARTED, "The service is stopping.")
 
     def _end(
-        self, state: State | None, reason: Reason, message: str = "", before: Command | None = None
+        self,
+        state: State | None,
+        reason: Reason,
+        message: str = "",
+        before: Command | None = None,
+        until: int | None = None,
     ) -> list[Command]:
         # Who is still there did well, and may serve another job.
         self._ended = True
-        return [*([before] if before else []), End(state, reason, message)]
+        return [*([before] if before else []), End(state, reason, message, until)]
 
 
 def _wrong_step(event: WorkerAnswered, round: Round, time: float) -> WorkerFailed:

@@ -18,10 +18,16 @@ _FATAL = frozenset(
 # There is no place for a worker at present: it is asked for again until there is one.
 _WAITING = frozenset({Reason.INSUFFICIENT_CAPACITY, Reason.RAY_UNREACHABLE})
 # Faults of nodes and networks, which no job is blamed for.
-_NOT_THE_JOBS = _WAITING | {Reason.NODE_LOST, Reason.NETWORK_CUT, Reason.WORKER_REFUSED}
+_NOT_THE_JOBS = _WAITING | {
+    Reason.NODE_LOST,
+    Reason.NETWORK_CUT,
+    Reason.WORKER_REFUSED,
+    Reason.BITS_DIFFER,
+}
 _DEATH_ROUNDS_AT_ONE_STEP = 3
 _ERRORS_AT_ONE_STEP = 2
 _OUT_OF_MEMORY = 2
+_DISPUTES = 3
 _START_FAILURES = 3
 _FORGIVEN_AFTER_SECONDS = 600.0
 _SKIPPED_IN_A_ROW = 10
@@ -154,7 +160,13 @@ class FailurePolicy:
         errors = sum(f.reason is Reason.WORKER_ERROR for f in here)
         memory = sum(f.reason is Reason.OUT_OF_MEMORY for f in self.failures)
         rounds = len({f.round for f in here})
+        disputes = len({f.round for f in self.failures if f.reason is Reason.BITS_DIFFER})
         return (
+            (
+                disputes >= _DISPUTES,
+                Reason.BITS_DIFFER,
+                f"workers came to other bits {disputes} times; have the nodes tested",
+            ),
             (
                 errors >= _ERRORS_AT_ONE_STEP,
                 Reason.WORKER_ERROR,
