@@ -161,6 +161,7 @@ PURE = (
     "gradloom.service.training.round",
     "gradloom.service.training.scheduler",
     "gradloom.service.training.shares",
+    "gradloom.service.training.spot_checks",
     "gradloom.service.training.watch",
 )
 PURE_STANDARD_LIBRARY = {"collections", "dataclasses", "enum", "typing"}

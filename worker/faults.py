@@ -29,6 +29,7 @@ class Point(StrEnum):
     JOIN = "worker.join"
     STEP_START = "worker.step.start"
     SHARD_FORWARD = "worker.shard.forward"
+    SHARD_BACKWARD = "worker.shard.backward"
     SLOT_WRITE = "worker.slot.write"
     SLICE_SUM = "worker.slice.sum"
     SLICE_UPDATE = "worker.slice.update"

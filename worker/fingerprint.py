@@ -23,4 +23,4 @@ def fingerprint(vector: Vector) -> str:
         piece = words[start : start + _LANES]
         lanes *= _ODD
         lanes[: piece.size] += piece
-    return hashlib.blake2b(lanes, digest_size=_BYTES).hexdigest()
+    return hashlib.blake2b(lanes.data, digest_size=_BYTES).hexdigest()

@@ -47,6 +47,7 @@ from gradloom.worker.messages import (
     Snapshot,
     Task,
     Train,
+    Verify,
     encode,
 )
 from gradloom.worker.replica import Replica
@@ -194,11 +195,11 @@ class Server:
         if isinstance(order.work, Train):
             place = self._entered(replica, order)
             facts = self._train(place.steps, order.work.steps)
-            here = {"step": replica.state.step, "worker": order.worker}
-            reached(Point.ROUND_STATE, memoryview(replica.state.parameters), **here)
+            step, parameters = replica.state.step, replica.state.parameters
+            reached(Point.ROUND_STATE, parameters.data, step=step, worker=order.worker)
             if place.speaks:
-                facts["digest"] = fingerprint(replica.state.parameters)
-            reached(Point.ROUND_REPORT, **here)
+                facts["digest"] = fingerprint(parameters)
+            reached(Point.ROUND_REPORT, step=step, worker=order.worker)
             return facts, b""
         self._stand(replica, order)
         match order.work:
@@ -208,6 +209,8 @@ class Server:
                 return _snapshot(replica, order.work)
             case Locate():
                 return _locate(replica)
+            case Verify(shard):
+                return {"digest": replica.digest(shard)}, b""
 
     def _train(self, steps: Lockstep, count: int) -> dict[str, object]:
         steps.begin_round()

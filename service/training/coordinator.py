@@ -72,6 +72,7 @@ from gradloom.service.training.pace import Pace, Sample, evened, is_out_of_date
 from gradloom.service.training.policies import Failure, FailurePolicy
 from gradloom.service.training.round import Round, Word
 from gradloom.service.training.shares import Speeds, divide
+from gradloom.service.training.spot_checks import drawn
 from gradloom.service.wording import plural
 from gradloom.worker.messages import (
     Content,
@@ -81,6 +82,7 @@ from gradloom.worker.messages import (
     Member,
     Snapshot,
     Train,
+    Verify,
     Work,
 )
 
@@ -132,6 +134,7 @@ class Coordinator:
         self._draining = False
         self._not_finite: NotFinite | None = None
         self._agreed = course.start_step
+        self._verified = course.verified_step
 
     @property
     def step(self) -> int:
@@ -140,8 +143,8 @@ class Coordinator:
 
     @property
     def good_step(self) -> int:
-        """The newest step of which nobody came to other bits: the run may go back to it."""
-        return self._agreed
+        """The newest step up to which nobody came to other bits: the run may go back to it."""
+        return min(self._agreed, self._verified)
 
     @property
     def round(self) -> int:
@@ -433,6 +436,8 @@ class Coordinator:
             case Train():
                 self._learn(round)
                 return self._compared(round)
+            case Verify(shard):
+                return self._verified_by_all(round, shard)
             case Evaluate(split, first, last):
                 return self._measured_blocks(round, split, first, last)
             case Snapshot(Content.MODEL):
@@ -481,6 +486,15 @@ class Coordinator:
             members = self._formation.members
             return self._go_back(with_their_cells(found, members), self._agreed)
         self._agreed = self._step
+        if len(self.active) < 2 or not self._course.verify_every:
+            self._verified = self._step
+        return []
+
+    def _verified_by_all(self, round: Round, shard: int) -> list[Command]:
+        found = dispute(round.digests, f"the gradient of shard {shard} at step {self._step}")
+        if found:
+            return self._go_back(found, self._verified)
+        self._verified = self._step
         return []
 
     def _go_back(self, found: Dispute, until: int) -> list[Command]:
@@ -543,6 +557,8 @@ class Coordinator:
         """The next piece of work at this step; None where a draining run may let go."""
         if self._not_finite:
             return Locate()
+        if self._is_check_due:
+            return Verify(drawn(self._course.seed, self._step, self._course.shards))
         if self._wants_saving or self._someone_waits_for_the_state:
             return Snapshot(Content.STATE)
         if self._draining:
@@ -554,6 +570,12 @@ class Coordinator:
         if self._step < self._course.steps:
             return Train(1)
         return Snapshot(Content.MODEL)
+
+    @property
+    def _is_check_due(self) -> bool:
+        """Whether workers' bits are to be compared here, before anything is kept of them."""
+        is_due = self._course.is_checked(self._step) and self._verified != self._step
+        return is_due and len(self._crew.holders(self._crew)) > 1
 
     @property
     def _blocks_a_round(self) -> int:
@@ -614,6 +636,7 @@ class Coordinator:
         halts = (
             self._course.steps_until_halt(self._step),
             self._policy.steps_until_suspect(self._step),
+            self._course.steps_until_check(self._step) if len(self.active) > 1 else None,
         )
         left = min(halt for halt in halts if halt is not None)
         return min(evened(left, self._pace.steps), self._course.most_steps)
@@ -640,6 +663,8 @@ class Coordinator:
         match work:
             case Train():
                 return dict.fromkeys(self.active, work)
+            case Verify():
+                return dict.fromkeys(self._crew.holders(self._crew), work)
             case Evaluate(split, first, last):
                 shares = divide(last - first, self._able()).items()
                 return {w: Evaluate(split, first + a, first + b) for w, (a, b) in shares}

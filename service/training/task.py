@@ -93,6 +93,8 @@ def course_of(job: Job, start_step: int, size: Size) -> Course:
         test_blocks=len(block_bounds(plan.test_rows)),
         most_steps=_most_steps(job.spec.health.interval, len(plan.layers)),
         non_finite=NonFinitePolicy(job.spec.training.on_non_finite, job.receipt.roll_backs),
+        seed=job.spec.seed,
+        verify_every=job.spec.training.verify_every,
     )
 
 

@@ -25,6 +25,7 @@ from gradloom.worker.messages import (
     Snapshot,
     Task,
     Train,
+    Verify,
 )
 from tests.simulation.arithmetic import BLOCKS, Blocks, Sum, digest_of, loss_of
 from tests.simulation.meeting import End, Meeting
@@ -171,6 +172,9 @@ class Worker:
                 return self._done(order, facts, body)
             case Locate():
                 return self._done(order, {"location": None})
+            case Verify(shard):
+                digest = self._recipe.leaf(self._at.at.step, shard, digest_of(self._at.blocks))
+                return self._done(order, {"digest": f"{digest:x}"})
 
     @property
     def _speaks(self) -> bool:

@@ -43,7 +43,7 @@ from gradloom.service.training.events import (
 )
 from gradloom.service.training.policies import FailurePolicy, NonFinitePolicy
 from gradloom.worker.exchange.exchange import Why
-from gradloom.worker.messages import Evaluate, Formation, Snapshot, Train, Work
+from gradloom.worker.messages import Evaluate, Formation, Snapshot, Train, Verify, Work
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.txt"))
 
@@ -145,6 +145,8 @@ def told_work(work: Work) -> str:
             return f"evaluate {split} {first}..{last}"
         case Snapshot(content):
             return f"snapshot {content}"
+        case Verify(shard):
+            return f"verify shard {shard}"
         case _:
             return "locate"
 
