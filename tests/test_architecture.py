@@ -148,6 +148,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
 PURE = (
     "gradloom.service.fleet.judgement",
     "gradloom.service.jobs.states",
+    "gradloom.service.jobs.thinning",
     "gradloom.service.training.bits",
     "gradloom.service.training.breaches",
     "gradloom.service.training.coordinator",
