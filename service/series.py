@@ -26,6 +26,7 @@ CAUSES = {
     Reason.NETWORK_CUT: "network_cut",
     Reason.OUT_OF_MEMORY: "out_of_memory",
     Reason.NODE_SUSPECT: "suspect",
+    Reason.BITS_DIFFER: "bits_differ",
 }
 _CHECKPOINT_CAUSES = ("disk_full", "checksum", "io")
 QUEUE_REASONS = (Reason.CREATED, Reason.WAITING_FOR_CAPACITY, Reason.INSUFFICIENT_CAPACITY)

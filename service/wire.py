@@ -169,6 +169,14 @@ def event_from_bytes(data: bytes) -> Recorded:
     return recorded
 
 
+def is_progress(data: bytes) -> bool:
+    """Whether bytes are those of a sample of progress: sooner told than what it says."""
+    try:
+        return jobs_pb2.WatchJobResponse.FromString(data).HasField("progress")
+    except DecodeError:
+        return False
+
+
 def _job_of(recorded: Recorded) -> Job:
     if recorded.job is None:
         raise ValueError(f"Event {recorded.revision} is a change of state: record its job too")

@@ -149,6 +149,8 @@ CONFINED: dict[str, tuple[str, ...]] = {
 PURE = (
     "gradloom.service.fleet.judgement",
     "gradloom.service.jobs.states",
+    "gradloom.service.jobs.thinning",
+    "gradloom.service.training.bits",
     "gradloom.service.training.breaches",
     "gradloom.service.training.coordinator",
     "gradloom.service.training.course",
@@ -162,6 +164,7 @@ PURE = (
     "gradloom.service.training.scheduler",
     "gradloom.service.training.skew",
     "gradloom.service.training.shares",
+    "gradloom.service.training.spot_checks",
     "gradloom.service.training.watch",
 )
 PURE_STANDARD_LIBRARY = {"collections", "dataclasses", "enum", "typing"}

@@ -19,7 +19,7 @@ from enum import StrEnum
 VARIABLE = "GRADLOOM_FAULTS"
 
 # nth: only the nth time that the point is reached in this process. seconds: how long to sleep.
-# byte, bit: what of the data is flipped.
+# byte, bit: what of the data is flipped; element e of float32 begins at byte 4e.
 OPTIONS = ("nth", "seconds", "byte", "bit")
 
 
@@ -31,10 +31,12 @@ class Point(StrEnum):
     STEP_START = "worker.step.start"
     SHARD_FORWARD = "worker.shard.forward"
     OPERATION = "worker.operation"
+    SHARD_BACKWARD = "worker.shard.backward"
     SLOT_WRITE = "worker.slot.write"
     SLICE_SUM = "worker.slice.sum"
     SLICE_UPDATE = "worker.slice.update"
     BARRIER = "worker.barrier"
+    ROUND_STATE = "worker.round.state"
     ROUND_REPORT = "worker.round.report"
 
 

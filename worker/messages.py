@@ -82,7 +82,14 @@ class Locate:
     """Where the step stood at, which was skipped, first came to a number that is not finite."""
 
 
-Work = Train | Evaluate | Snapshot | Locate
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """The hash of one shard's gradient at the step stood at, which others compute too."""
+
+    shard: int
+
+
+Work = Train | Evaluate | Snapshot | Locate | Verify
 
 
 @dataclass(frozen=True, slots=True)

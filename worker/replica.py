@@ -35,6 +35,7 @@ from gradloom.worker.exchange.exchange import Layout
 from gradloom.worker.exchange.notes import Observed, Seen, added, merged
 from gradloom.worker.exchange.tree import Leaf, Node, cover, fold, registers, schedule
 from gradloom.worker.faults import Point, reached
+from gradloom.worker.fingerprint import fingerprint
 from gradloom.worker.messages import Task
 from gradloom.worker.state import BadState, State, Vector, rehearse_update, vector_count
 
@@ -285,6 +286,16 @@ class Replica:
             if self._unless_done(shard, self._spare, *self._batch(), aid) is not None:
                 return
 
+    def digest(self, shard: int) -> str:
+        """The hash of what a shard of the batch that follows comes to: gradient and statistics.
+
+        Overwrites what compute left in the registers.
+        """
+        (seen,) = self.compute(shard, shard + 1).values()
+        statistics = np.array(seen.statistics, np.float64)
+        gradient = self._plan.registers[0]
+        return fingerprint(gradient) + fingerprint(statistics.view(np.float32))
+
     def _look(
         self, rows: Rows, bounds: Bounds, shard: int, statistics: Statistics
     ) -> Observed | None:
@@ -335,6 +346,9 @@ class Replica:
         for leaf in group:
             reached(Point.SHARD_FORWARD, step=self.state.step, shard=leaf.place)
         statistics = self._plan.train(_shards(group, bounds), keys)
+        for leaf in group:
+            gradient = self._plan.registers[leaf.register].data
+            reached(Point.SHARD_BACKWARD, gradient, step=self.state.step, shard=leaf.place)
         self._count_seconds()
         return statistics
 

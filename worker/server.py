@@ -35,6 +35,7 @@ from gradloom.worker.exchange.join import join
 from gradloom.worker.exchange.listener import Listener
 from gradloom.worker.faults import Point, reached
 from gradloom.worker.fence import fence
+from gradloom.worker.fingerprint import fingerprint
 from gradloom.worker.initial_weights import WeightsError, load_weights
 from gradloom.worker.lockstep import Commit, Lockstep
 from gradloom.worker.messages import (
@@ -48,6 +49,7 @@ from gradloom.worker.messages import (
     Snapshot,
     Task,
     Train,
+    Verify,
     encode,
 )
 from gradloom.worker.replica import Replica
@@ -83,11 +85,15 @@ def survey_in(task: Task) -> Given:
 
 @dataclass(slots=True)
 class _Place:
-    """Where a worker stands in its formation: the exchange, and the steps it makes in it."""
+    """Where a worker stands in its formation: the exchange, and the steps it makes in it.
+
+    It says what its parameters are where it speaks for one of several cells.
+    """
 
     formation: Formation
     exchange: Exchange
     steps: Lockstep
+    speaks: bool
 
 
 class Server:
@@ -212,7 +218,8 @@ class Server:
             number,
             boards=exchange.boards,
         )
-        return _Place(formation, exchange, steps)
+        speaks = len(cell) < len(formation.members) and formation.members[cell[0]] == mine
+        return _Place(formation, exchange, steps, speaks)
 
     def _done(self, replica: Replica, order: Order) -> tuple[dict[str, object], bytes]:
         """Facts and bytes that come of the order's work."""
@@ -220,7 +227,11 @@ class Server:
             place, self._round = self._entered(replica, order), order.round
             with meanwhile(place.exchange.linger):
                 facts = self._train(place.steps, order.work.steps)
-            reached(Point.ROUND_REPORT, step=replica.state.step, worker=order.worker)
+            step, parameters = replica.state.step, replica.state.parameters
+            reached(Point.ROUND_STATE, parameters.data, step=step, worker=order.worker)
+            if place.speaks:
+                facts["digest"] = fingerprint(parameters)
+            reached(Point.ROUND_REPORT, step=step, worker=order.worker)
             return facts, b""
         self._stand(replica, order)
         match order.work:
@@ -230,6 +241,8 @@ class Server:
                 return _snapshot(replica, order.work)
             case Locate():
                 return _locate(replica)
+            case Verify(shard):
+                return {"digest": replica.digest(shard)}, b""
 
     def _train(self, steps: Lockstep, count: int) -> dict[str, object]:
         steps.begin_round()

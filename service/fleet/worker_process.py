@@ -92,7 +92,9 @@ class WorkerProcess:
 def spawn(log: Path, profile: str, module: str) -> WorkerProcess:
     """Starts a process that writes its output to a file; it ends with the thread that calls."""
     ours, theirs = socket.socketpair()
-    with theirs, log.open("wb") as output:
+    log.write_bytes(b"")
+    # Appended to, so that the worker can cut it when it grows long.
+    with theirs, log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, str(theirs.fileno())],
             env=environment(profile, os.environ),

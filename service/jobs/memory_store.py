@@ -1,13 +1,14 @@
 """A JobStore in memory: for tests, and the reference for the SQL one."""
 
 import builtins
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
 from gradloom.service.errors import AlreadyExists, NotFound
-from gradloom.service.jobs.job import Checkpoint, Event, Job, Recorded
+from gradloom.service.jobs.job import Checkpoint, Event, Job, Progressed, Recorded
 from gradloom.service.jobs.states import State
 from gradloom.service.jobs.store import (
     Change,
@@ -26,6 +27,7 @@ from gradloom.service.jobs.store import (
     name_taken,
     resources_change,
 )
+from gradloom.service.jobs.thinning import forgotten, is_due
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,9 @@ class MemoryStore:
 
     def history(self, name: str, after_revision: int, limit: int) -> tuple[Recorded, ...]:
         """See JobStore."""
-        # Revisions count from 1 without a gap.
-        first = max(after_revision, 0)
-        return self._entry(name).history[first : first + limit]
+        history = self._entry(name).history
+        first = bisect_right(history, after_revision, key=lambda record: record.revision)
+        return history[first : first + limit]
 
     def subscribe(self, listener: Listener) -> Unsubscribe:
         """See JobStore."""
@@ -142,7 +144,10 @@ class MemoryStore:
         with self._lock:
             entry = self._entry(name)
             job, records = step(entry.job)
-            self._entries[name] = replace(entry, job=job, history=(*entry.history, *records))
+            history = (*entry.history, *records)
+            if is_due(record.revision for record in records):
+                history = _thinned(history)
+            self._entries[name] = replace(entry, job=job, history=history)
         self._listeners.tell(name)
         return job
 
@@ -155,6 +160,12 @@ class MemoryStore:
     def _jobs(self) -> builtins.list[Job]:
         with self._lock:
             return [entry.job for entry in self._entries.values()]
+
+
+def _thinned(history: tuple[Recorded, ...]) -> tuple[Recorded, ...]:
+    samples = [each.revision for each in history if isinstance(each.event, Progressed)]
+    gone = frozenset(forgotten(samples, len(history)))
+    return tuple(record for record in history if record.revision not in gone)
 
 
 def _place(job: Job) -> tuple[object, str]:

@@ -54,6 +54,9 @@ def training_faults(training: Training, training_rows: int | None) -> Iterator[S
     if not 0 < training.roll_back_factor <= 1:
         sentence = f"roll_back_factor is {training.roll_back_factor:g}: {_FACTOR}."
         yield SpecFault("training.roll_back_factor", sentence)
+    if not 0 <= training.verify_every <= limits.LENGTH:
+        sentence = f"verify_every is {training.verify_every}: {_INTERVAL}."
+        yield SpecFault("training.verify_every", sentence)
     if training_rows and training.update_rows > 0 and 0 < training.epochs <= limits.LENGTH:
         yield from _total_faults(training, training_rows)
 
@@ -107,7 +110,7 @@ def checkpoints_faults(checkpoints: Checkpoints) -> Iterator[SpecFault]:
 def health_faults(health: HealthSpec) -> Iterator[SpecFault]:
     """What is wrong with health."""
     if not 0 <= health.interval <= limits.LENGTH:
-        sentence = f"interval is {health.interval}: use 1 to {limits.LENGTH:,}, or 0 for never."
+        sentence = f"interval is {health.interval}: {_INTERVAL}."
         yield SpecFault("health.interval", sentence)
 
 
@@ -167,6 +170,7 @@ def _accumulation_faults(training: Training, training_rows: int | None) -> Itera
 
 
 _FACTOR = "it multiplies the rate, more than 0 and at most 1"
+_INTERVAL = f"use 1 to {limits.LENGTH:,}, or 0 for never"
 
 
 def _total_faults(training: Training, training_rows: int) -> Iterator[SpecFault]:

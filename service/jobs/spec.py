@@ -19,7 +19,8 @@ class OnNonFinite(StrEnum):
 class Training:
     """Batch size, length (epochs or steps, the other 0) and virtual shards (0: the default).
 
-    shards are those of one of the accumulation_steps batches that make an update.
+    shards are those of one of the accumulation_steps batches that make an update. verify_every are
+    the steps between two spot checks, 0 for none.
     """
 
     batch_size: int
@@ -29,6 +30,7 @@ class Training:
     accumulation_steps: int = 1
     on_non_finite: OnNonFinite = OnNonFinite.FAIL
     roll_back_factor: float = 0.5
+    verify_every: int = 200
 
     @property
     def update_rows(self) -> int:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Delete,
     Engine,
+    bindparam,
     delete,
     func,
     insert,
@@ -32,6 +33,7 @@ from gradloom.service.jobs.rows import (
     checkpoint_columns,
     checkpoint_of,
     event_columns,
+    is_sample,
     is_whole,
     job_columns,
     job_of,
@@ -58,6 +60,7 @@ from gradloom.service.jobs.store import (
     name_taken,
     resources_change,
 )
+from gradloom.service.jobs.thinning import forgotten, is_due
 
 _FINAL = tuple(state.value for state in State if state.is_final)
 
@@ -201,6 +204,8 @@ class SqlStore:
             connection.execute(chosen.values(job_columns(job, self._recent)))
             for record in records:
                 connection.execute(insert(tables.events), event_columns(name, record))
+            if is_due(record.revision for record in records):
+                _thin(connection, name)
         self._listeners.tell(name)
         return job
 
@@ -268,6 +273,25 @@ def _must_exist(connection: Connection, name: str) -> None:
 def _checkpoint_deletion(name: str, step: int) -> Delete:
     columns = tables.checkpoints.c
     return delete(tables.checkpoints).where(columns.name == name, columns.step == step)
+
+
+def _thin(connection: Connection, name: str) -> None:
+    """Forgets samples of a long history; an event that cannot be read is none."""
+    columns = tables.events.c
+    query = select(tables.events).where(columns.name == name).order_by(columns.revision)
+    count, samples = 0, []
+    for row in connection.execute(query):
+        count += 1
+        if is_sample(row):
+            samples.append(row.revision)
+    gone = forgotten(samples, count)
+    if gone:
+        connection.execute(
+            delete(tables.events).where(
+                columns.name == name, columns.revision == bindparam("revision_gone")
+            ),
+            [{"revision_gone": revision} for revision in gone],
+        )
 
 
 def _readable(job: Job) -> Job:

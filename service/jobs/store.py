@@ -82,7 +82,10 @@ class JobStore(Protocol):
         ...
 
     def record(self, name: str, *events: Event) -> Job:
-        """Adds events to the history and gives the job after them; WrongState adds none."""
+        """Adds events to the history and gives the job after them; WrongState adds none.
+
+        Of a long history old samples of progress are forgotten; see thinning.
+        """
         ...
 
     def update(self, name: str, change: Change) -> Job:
@@ -101,7 +104,7 @@ class JobStore(Protocol):
         ...
 
     def history(self, name: str, after_revision: int, limit: int) -> tuple[Recorded, ...]:
-        """Events that follow the revision, oldest first."""
+        """Events that follow the revision, oldest first; their revisions may have gaps."""
         ...
 
     def subscribe(self, listener: Listener) -> Unsubscribe:

@@ -146,8 +146,8 @@ def validate_message(message: specs_pb2.JobSpec, roots: Roots) -> Checked:
 def spec_sha256(spec: JobSpec) -> str:
     """Hash of all in a spec that decides the weights, beside files' bytes and our arithmetic.
 
-    Left out: name, resources, checkpoints, health, test rows, where files lie. Defaults are filled
-    in.
+    Left out: name, resources, checkpoints, health, spot checks, test rows, where files lie.
+    Defaults are filled in.
     """
     deciding = replace(
         spec,
@@ -167,8 +167,13 @@ def spec_sha256(spec: JobSpec) -> str:
 
 def _deciding(training: Training) -> Training:
     """The training by what it comes to: accumulated batches are one large one."""
-    shards = shards_of(training)
-    return replace(training, batch_size=training.update_rows, shards=shards, accumulation_steps=1)
+    return replace(
+        training,
+        batch_size=training.update_rows,
+        shards=shards_of(training),
+        accumulation_steps=1,
+        verify_every=Training(1).verify_every,
+    )
 
 
 def _names(data: DataSpec) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,7 @@ Fields = Mapping[str, object]
 # Of what a worker says in its own words.
 MESSAGE_LENGTH = 500
 _VERSION_LENGTH = 50
+_DIGEST_LENGTH = 64
 
 
 def step_reports(answer: Answer, after: int) -> tuple[StepReport, ...]:
@@ -46,7 +47,7 @@ def versions(answer: Answer) -> dict[str, str]:
     return {str(name): str(version)[:_VERSION_LENGTH] for name, version in named}
 
 
-def done(worker: int, answer: Answer) -> WorkerAnswered:
+def done(worker: int, answer: Answer, time: float = 0.0) -> WorkerAnswered:
     """A worker did its part of a round; what it says of training is there where it trained."""
     facts = answer.facts
     return WorkerAnswered(
@@ -56,6 +57,8 @@ def done(worker: int, answer: Answer) -> WorkerAnswered:
         sum(seconds(answer).values()),
         _perhaps(facts, "compute_seconds") or 0.0,
         _perhaps(facts, "longest_step") or 0.0,
+        str(facts.get("digest", ""))[:_DIGEST_LENGTH],
+        time,
     )
 
 

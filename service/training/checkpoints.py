@@ -88,15 +88,15 @@ class CheckpointFolder:
 
 
 def to_prune(
-    checkpoints: Iterable[Checkpoint], keep_last: int, is_needed: Callable[[int], bool]
+    checkpoints: Iterable[Checkpoint], keep_last: int, *needs: Callable[[int], bool]
 ) -> tuple[Checkpoint, ...]:
     """The checkpoints that are too many, when the newest keep_last stay.
 
-    Stays, too, the newest one of a step that is needed.
+    Stays, too, for each need the newest one of a step that meets it.
     """
     newest_first = sorted(checkpoints, key=lambda checkpoint: -checkpoint.step)
-    needed = next((each for each in newest_first if is_needed(each.step)), None)
-    return tuple(each for each in newest_first[keep_last:] if each != needed)
+    needed = [next((each for each in newest_first if meets(each.step)), None) for meets in needs]
+    return tuple(each for each in newest_first[keep_last:] if each not in needed)
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:

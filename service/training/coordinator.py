@@ -10,6 +10,7 @@ those steps counts, and the survivors go on from it in a new formation.
 from dataclasses import replace
 
 from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.bits import Dispute, dispute, with_their_cells
 from gradloom.service.training.breaches import (
     MOST_FRUITLESS,
     Culprit,
@@ -73,6 +74,7 @@ from gradloom.service.training.pace import Pace, Sample, evened, is_out_of_date
 from gradloom.service.training.policies import Failure, FailurePolicy
 from gradloom.service.training.round import Round, Word
 from gradloom.service.training.shares import Speeds, divide
+from gradloom.service.training.spot_checks import drawn
 from gradloom.service.wording import plural
 from gradloom.worker.messages import (
     Content,
@@ -82,6 +84,7 @@ from gradloom.worker.messages import (
     Member,
     Snapshot,
     Train,
+    Verify,
     Work,
 )
 
@@ -132,11 +135,18 @@ class Coordinator:
         self._checkpoint_due = False
         self._draining = False
         self._not_finite: NotFinite | None = None
+        self._agreed = course.start_step
+        self._verified = course.verified_step
 
     @property
     def step(self) -> int:
         """Committed updates."""
         return self._step
+
+    @property
+    def good_step(self) -> int:
+        """The newest step up to which nobody came to other bits: the run may go back to it."""
+        return min(self._agreed, self._verified)
 
     @property
     def round(self) -> int:
@@ -257,7 +267,7 @@ class Coordinator:
         return self._heard(event)
 
     def _heard(self, word: Word) -> list[Command]:
-        if isinstance(word, RoundBroken):
+        if not isinstance(word, NoRoom):
             self._time = max(self._time, word.time)
         if self._round is None or not self._round.hear(word):
             return []
@@ -452,7 +462,9 @@ class Coordinator:
         match round.work:
             case Train():
                 self._learn(round)
-                return []
+                return self._compared(round)
+            case Verify(shard):
+                return self._verified_by_all(round, shard)
             case Evaluate(split, first, last):
                 return self._measured_blocks(round, split, first, last)
             case Snapshot(Content.MODEL):
@@ -492,6 +504,33 @@ class Coordinator:
             if shards.get(word.worker) and not is_first:
                 cost = word.compute_seconds / made / shards[word.worker]
                 self._speeds = self._speeds.after(word.worker, cost)
+
+    def _compared(self, round: Round) -> list[Command]:
+        """Holds the cells' parameters to each other; where they differ the run ends."""
+        found = dispute(round.digests, f"the parameters at step {self._step}")
+        if found:
+            assert self._formation is not None, "a round has a formation"
+            members = self._formation.members
+            return self._go_back(with_their_cells(found, members), self._agreed)
+        self._agreed = self._step
+        if len(self.active) < 2 or not self._course.verify_every:
+            self._verified = self._step
+        return []
+
+    def _verified_by_all(self, round: Round, shard: int) -> list[Command]:
+        found = dispute(round.digests, f"the gradient of shard {shard} at step {self._step}")
+        if found:
+            return self._go_back(found, self._verified)
+        self._verified = self._step
+        return []
+
+    def _go_back(self, found: Dispute, until: int) -> list[Command]:
+        """Expels who is wrong; another run goes on from what was good, not after a step."""
+        gone = [command for culprit in found.culprits for command in self._expel(culprit)]
+        verdict = self._judge()
+        if self._ended:
+            return [*gone, *verdict]
+        return [*gone, *self._end(None, Reason.BITS_DIFFER, found.message, until=until)]
 
     def _located(self, worker: int, number: int, where: str) -> list[Command]:
         """Does what the job wants done about a step that is not finite."""
@@ -545,6 +584,8 @@ class Coordinator:
         """The next piece of work at this step; None where a draining run may let go."""
         if self._not_finite:
             return Locate()
+        if self._is_check_due:
+            return Verify(drawn(self._course.seed, self._step, self._course.shards))
         if self._wants_saving or self._someone_waits_for_the_state:
             return Snapshot(Content.STATE)
         if self._draining:
@@ -556,6 +597,12 @@ class Coordinator:
         if self._step < self._course.steps:
             return Train(1)
         return Snapshot(Content.MODEL)
+
+    @property
+    def _is_check_due(self) -> bool:
+        """Whether workers' bits are to be compared here, before anything is kept of them."""
+        is_due = self._course.is_checked(self._step) and self._verified != self._step
+        return is_due and len(self._crew.holders(self._crew)) > 1
 
     @property
     def _blocks_a_round(self) -> int:
@@ -616,6 +663,7 @@ class Coordinator:
         halts = (
             self._course.steps_until_halt(self._step),
             self._policy.steps_until_suspect(self._step),
+            self._course.steps_until_check(self._step) if len(self.active) > 1 else None,
         )
         left = min(halt for halt in halts if halt is not None)
         return min(evened(left, self._pace.steps), self._course.most_steps)
@@ -642,6 +690,8 @@ class Coordinator:
         match work:
             case Train():
                 return dict.fromkeys(self.active, work)
+            case Verify():
+                return dict.fromkeys(self._crew.holders(self._crew), work)
             case Evaluate(split, first, last):
                 shares = divide(last - first, self._able()).items()
                 return {w: Evaluate(split, first + a, first + b) for w, (a, b) in shares}
@@ -687,11 +737,16 @@ class Coordinator:
         return self._end(None, Reason.SERVICE_RESTARTED, "The service is stopping.")
 
     def _end(
-        self, state: State | None, reason: Reason, message: str = "", before: Command | None = None
+        self,
+        state: State | None,
+        reason: Reason,
+        message: str = "",
+        before: Command | None = None,
+        until: int | None = None,
     ) -> list[Command]:
         # Who is still there did well, and may serve another job.
         self._ended = True
-        return [*([before] if before else []), End(state, reason, message)]
+        return [*([before] if before else []), End(state, reason, message, until)]
 
 
 def _place(failure: Failure, stood: int) -> str:

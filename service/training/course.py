@@ -13,6 +13,7 @@ class Course:
     The run begins with least_workers, and has up to workers; 0 stands for as many as workers.
     validation_blocks and test_blocks are 0 where there is nothing to measure. A round has no more
     than most_steps. is_new: nothing has been trained, so that the job may go back to the queue.
+    Every verify_every steps, never where it is 0, workers' bits are compared.
     """
 
     steps: int
@@ -26,6 +27,8 @@ class Course:
     most_steps: int = MOST_STEPS
     is_new: bool = False
     non_finite: NonFinitePolicy = field(default_factory=NonFinitePolicy)
+    seed: int = 0
+    verify_every: int = 0
 
     @property
     def least(self) -> int:
@@ -48,6 +51,25 @@ class Course:
         if self.test_blocks and is_last:
             due.append(("test", self.test_blocks))
         return tuple(due)
+
+    @property
+    def verified_step(self) -> int:
+        """The step of the newest spot check before the run, or the first if there was none.
+
+        After a roll-back the steps before it are not to be made again.
+        """
+        if not self.verify_every or self.non_finite.roll_backs:
+            return self.start_step
+        return self.start_step - self.start_step % self.verify_every
+
+    def is_checked(self, step: int) -> bool:
+        """Whether the step is one for a spot check."""
+        is_within = self.start_step < step < self.steps
+        return is_within and self.verify_every > 0 and step % self.verify_every == 0
+
+    def steps_until_check(self, step: int) -> int | None:
+        """Steps until the next spot check; None where there are none."""
+        return self.verify_every - step % self.verify_every if self.verify_every else None
 
     def steps_until_halt(self, step: int) -> int:
         """Steps until something else is to be done: the end, or that of an epoch that matters."""

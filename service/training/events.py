@@ -29,7 +29,9 @@ class WorkerReady:
 class WorkerAnswered:
     """A worker did its part of a round and stands at a step.
 
-    seconds are what it spent on the round, compute_seconds those on its own shards alone.
+    seconds are what it spent on the round, compute_seconds those on its own shards alone. digest
+    is the hash of what others must come to as well: of the parameters, where it speaks for one of
+    several cells. time is as in WorkerFailed.
     """
 
     worker: int
@@ -38,6 +40,8 @@ class WorkerAnswered:
     seconds: float = 0.0
     compute_seconds: float = 0.0
     longest_step: float = 0.0
+    digest: str = ""
+    time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,11 +271,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The run is over; state is None where another run is to go on from a checkpoint."""
+    """The run is over; state is None where another run is to go on from a checkpoint.
+
+    No checkpoint after the step until is good, where there is one.
+    """
 
     state: State | None
     reason: Reason
     message: str = field(default="")
+    until: int | None = None
 
 
 Command = (

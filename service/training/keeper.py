@@ -43,10 +43,11 @@ class Keeper:
         self._tell(Reason.CHECKPOINT_CORRUPT, checkpoint.step, message)
         self._around.metrics.checkpoint_failed("checksum")
 
-    def save(self, step: int, state: bytes | memoryview) -> None:
+    def save(self, step: int, state: bytes | memoryview, good_step: int) -> None:
         """Puts a state on disk and removes those that are too many.
 
-        A disk that fails costs the checkpoint, not the training: the ones before stay.
+        The newest that is not after the good step stays. A disk that fails costs the checkpoint,
+        not the training: the ones before stay.
         """
         begun = self._around.monotonic()
         try:
@@ -59,14 +60,15 @@ class Keeper:
         reached(Point.CHECKPOINT_ROW, name=self._folder.file(step).name)
         self._store.add_checkpoint(self._job.name, checkpoint, str(self._folder.file(step)))
         self._store.record(self._job.name, CheckpointWritten(checkpoint))
-        self._prune()
+        self._prune(good_step)
         seconds = self._around.monotonic() - begun
         self._around.metrics.checkpoint_written(self._job, checkpoint, seconds)
 
-    def _prune(self) -> None:
+    def _prune(self, good_step: int) -> None:
         kept = [stored.checkpoint for stored in self._store.checkpoints(self._job.name)]
         keep_last = self._job.spec.checkpoints.keep_last
-        for checkpoint in to_prune(kept, keep_last, self._may_go_back_to):
+        needs = (self._may_go_back_to, lambda step: step <= good_step)
+        for checkpoint in to_prune(kept, keep_last, *needs):
             self._remove(checkpoint)
 
     def _may_go_back_to(self, step: int) -> bool:
@@ -85,6 +87,12 @@ class Keeper:
                 return stored.checkpoint.step
             self._remove(stored.checkpoint)
         return 0
+
+    def forget_after(self, step: int) -> None:
+        """Removes what is newer than a step, as its bits may be wrong."""
+        for stored in self._store.checkpoints(self._job.name):
+            if stored.checkpoint.step > step:
+                self._remove(stored.checkpoint)
 
     def _remove(self, checkpoint: Checkpoint) -> None:
         self._store.remove_checkpoint(self._job.name, checkpoint.step)

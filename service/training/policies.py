@@ -22,10 +22,11 @@ _NOWHERE = frozenset({Reason.INSUFFICIENT_CAPACITY, Reason.RAY_UNREACHABLE})
 _NO_PLACE = _NOWHERE | {Reason.NODE_LOST, Reason.NETWORK_CUT}
 # Faults of nodes and networks, which no job is blamed for. Who has other bits or versions than the
 # job has them the next time, too: three of those in a row end it.
-_NOT_THE_JOBS = _NO_PLACE | {Reason.WORKER_REFUSED, Reason.VERSION_SKEW}
+_NOT_THE_JOBS = _NO_PLACE | {Reason.WORKER_REFUSED, Reason.VERSION_SKEW, Reason.BITS_DIFFER}
 _DEATH_ROUNDS_AT_ONE_STEP = 3
 _ERRORS_AT_ONE_STEP = 2
 _OUT_OF_MEMORY = 2
+_DISPUTES = 3
 _START_FAILURES = 3
 _FORGIVEN_AFTER_SECONDS = 600.0
 _SKIPPED_IN_A_ROW = 10
@@ -168,7 +169,13 @@ class FailurePolicy:
         errors, error_step = self._most_at_one_step(newest, _errors)
         memory = sum(f.reason is Reason.OUT_OF_MEMORY for f in self.failures)
         rounds, death_step = self._most_at_one_step(newest, _rounds)
+        disputes = len({f.round for f in self.failures if f.reason is Reason.BITS_DIFFER})
         return (
+            (
+                disputes >= _DISPUTES,
+                Reason.BITS_DIFFER,
+                f"workers came to other bits {disputes} times; have the nodes tested",
+            ),
             (
                 errors >= _ERRORS_AT_ONE_STEP,
                 Reason.WORKER_ERROR,

@@ -46,6 +46,12 @@ class Round:
         )
 
     @property
+    def digests(self) -> dict[int, str]:
+        """The hashes that those came to who told one."""
+        words = self.answers.values()
+        return {w.worker: w.digest for w in words if isinstance(w, WorkerAnswered) and w.digest}
+
+    @property
     def blames(self) -> tuple[Blame, ...]:
         """What its members say of each other."""
         return tuple(

@@ -305,7 +305,7 @@ class Run:
             case _ if "location" in answer.facts:
                 return (Located(worker, answer.round, location(answer)),)
             case _:
-                word = done(worker, answer)
+                word = done(worker, answer, self._around.monotonic())
                 reports = self._rounds.add(answer)
                 return (*_not_finite(answer.round, reports), word)
 
@@ -454,10 +454,12 @@ class Run:
         body = self._rounds.answers[0].body
         self._snapshot = bytes(body)
         if save and self._rounds.answers[0].facts.get("is_finite"):
-            self._keeper.save(step, body)
+            self._keeper.save(step, body, self.coordinator.good_step)
 
     def _finish(self, end: End) -> None:
         self._end = end
+        if end.until is not None:
+            self._keeper.forget_after(end.until)
         if self._progress.has_news:
             self._sample(self._around.monotonic())
 

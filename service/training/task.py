@@ -95,6 +95,8 @@ def course_of(job: Job, start_step: int, size: Size) -> Course:
         most_steps=_most_steps(job.spec.health.interval, len(plan.layers)),
         is_new=job.state is State.STARTING,
         non_finite=NonFinitePolicy(job.spec.training.on_non_finite, job.receipt.roll_backs),
+        seed=job.spec.seed,
+        verify_every=job.spec.training.verify_every,
     )
 
 

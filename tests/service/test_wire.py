@@ -66,7 +66,9 @@ RESOURCES = st.builds(
 CHECKPOINTS = st.builds(
     Checkpoints, interval=st.integers(-(10**12), 10**12).map(lambda ns: ns / 1e9), keep_last=INT32
 )
-TRAINING = st.builds(Training, batch_size=INT32, epochs=INT32, steps=INT32, shards=INT32)
+TRAINING = st.builds(
+    Training, batch_size=INT32, epochs=INT32, steps=INT32, shards=INT32, verify_every=INT32
+)
 SOURCE = st.builds(DataSource, path=TEXT, files=PAIRS)
 DATA = st.builds(
     DataSpec,

@@ -25,6 +25,7 @@ from gradloom.worker.messages import (
     Snapshot,
     Task,
     Train,
+    Verify,
 )
 from tests.simulation.arithmetic import BLOCKS, Blocks, Sum, digest_of, loss_of
 from tests.simulation.meeting import End, Meeting
@@ -168,6 +169,8 @@ class Worker:
                 "compute_seconds": self._computed,
                 "longest_step": self._longest,
             }
+            if self._speaks:
+                facts["digest"] = weights_of(self._at.blocks)
             return self._done(order, facts)
         self._stand(order)
         yield self._around.shard_seconds
@@ -180,6 +183,16 @@ class Worker:
                 return self._done(order, facts, body)
             case Locate():
                 return self._done(order, {"location": None})
+            case Verify(shard):
+                digest = self._recipe.leaf(self._at.at.step, shard, digest_of(self._at.blocks))
+                return self._done(order, {"digest": f"{digest:x}"})
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether it says what the parameters of its cell are, one of several."""
+        assert self._formation is not None
+        places = self._member_places(self._formation)
+        return len(places) < len(self._formation.members) and places[0] == self._own_place()
 
     def _done(self, order: Order, facts: dict[str, object], body: bytes = b"") -> Answer:
         facts |= {"step": self._at.at.step, "seconds": self._seconds()}

@@ -3239,6 +3239,7 @@ class TrainingSpec(_message.Message):
     ACCUMULATION_STEPS_FIELD_NUMBER: _builtins.int
     ON_NON_FINITE_FIELD_NUMBER: _builtins.int
     ROLL_BACK_FACTOR_FIELD_NUMBER: _builtins.int
+    VERIFY_EVERY_FIELD_NUMBER: _builtins.int
     batch_size: _builtins.int
     """Required. Rows a batch, over all workers; an update takes accumulation_steps of them."""
     epochs: _builtins.int
@@ -3264,6 +3265,10 @@ class TrainingSpec(_message.Message):
     """What the learning rate is multiplied by each time the job is rolled back, more than 0, at
     most 1. 0.5 where left out.
     """
+    verify_every: _builtins.int
+    """Steps between two spot checks, at which every worker computes the gradient of the same shard
+    and their bits are compared. 0 is never, 200 where left out. Never changes the result.
+    """
     def __init__(
         self,
         *,
@@ -3274,19 +3279,24 @@ class TrainingSpec(_message.Message):
         accumulation_steps: _builtins.int | None = ...,
         on_non_finite: Global___OnNonFinite.ValueType = ...,
         roll_back_factor: _builtins.float | None = ...,
+        verify_every: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "accumulation_steps", b"accumulation_steps", "roll_back_factor", b"roll_back_factor"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "_verify_every", b"_verify_every", "accumulation_steps", b"accumulation_steps", "roll_back_factor", b"roll_back_factor", "verify_every", b"verify_every"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "accumulation_steps", b"accumulation_steps", "batch_size", b"batch_size", "epochs", b"epochs", "on_non_finite", b"on_non_finite", "roll_back_factor", b"roll_back_factor", "shards", b"shards", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps", "_roll_back_factor", b"_roll_back_factor", "_verify_every", b"_verify_every", "accumulation_steps", b"accumulation_steps", "batch_size", b"batch_size", "epochs", b"epochs", "on_non_finite", b"on_non_finite", "roll_back_factor", b"roll_back_factor", "shards", b"shards", "steps", b"steps", "verify_every", b"verify_every"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accumulation_steps: _TypeAlias = _typing.Literal["accumulation_steps"]  # noqa: Y015
     _WhichOneofArgType__accumulation_steps: _TypeAlias = _typing.Literal["_accumulation_steps", b"_accumulation_steps"]  # noqa: Y015
     _WhichOneofReturnType__roll_back_factor: _TypeAlias = _typing.Literal["roll_back_factor"]  # noqa: Y015
     _WhichOneofArgType__roll_back_factor: _TypeAlias = _typing.Literal["_roll_back_factor", b"_roll_back_factor"]  # noqa: Y015
+    _WhichOneofReturnType__verify_every: _TypeAlias = _typing.Literal["verify_every"]  # noqa: Y015
+    _WhichOneofArgType__verify_every: _TypeAlias = _typing.Literal["_verify_every", b"_verify_every"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accumulation_steps) -> _WhichOneofReturnType__accumulation_steps | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__roll_back_factor) -> _WhichOneofReturnType__roll_back_factor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__verify_every) -> _WhichOneofReturnType__verify_every | None: ...
 
 Global___TrainingSpec: _TypeAlias = TrainingSpec  # noqa: Y015
 

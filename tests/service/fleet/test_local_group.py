@@ -13,6 +13,7 @@ from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
 from gradloom.worker.faults import VARIABLE
+from gradloom.worker.shell import MOST_LOG_BYTES
 from tests.service.fleet.workers import answered, asked, gone, next_event, next_events, ready
 from tests.worker.jobs import task_in
 
@@ -36,6 +37,20 @@ def group(fleet: LocalFleet, tmp_path: Path) -> Iterator[WorkerGroup]:
 def test_a_death_is_told_with_its_signal(group: WorkerGroup, tmp_path: Path) -> None:
     os.kill(ready(group, task_in(tmp_path)), signal.SIGKILL)
     assert "died by signal 9 (SIGKILL)" in gone(group).message
+
+
+def test_f63_a_log_that_has_grown_long_is_cut_and_goes_on(
+    group: WorkerGroup, tmp_path: Path
+) -> None:
+    pid, log = ready(group, task_in(tmp_path)), tmp_path / "logs" / "worker-0.log"
+    with log.open("a") as worker:  # as it would write it
+        worker.writelines(f"a warning, the {number}th\n" for number in range(600_000))
+    assert log.stat().st_size > MOST_LOG_BYTES
+    group.order(0, asked(0, 1))
+    answered(group)
+    assert log.stat().st_size == MOST_LOG_BYTES // 2
+    os.kill(pid, signal.SIGKILL)
+    assert gone(group).log[-1] == "a warning, the 599999th"
 
 
 def test_an_order_to_a_dead_worker_is_not_an_error_of_ours(

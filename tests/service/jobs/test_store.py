@@ -27,6 +27,7 @@ from gradloom.service.jobs.spec import Resources
 from gradloom.service.jobs.sql_store import open_store
 from gradloom.service.jobs.states import TRANSITIONS, Reason, State
 from gradloom.service.jobs.store import Clock, JobStore, Position
+from gradloom.service.jobs.thinning import MOST_EVENTS
 
 NewJob = Callable[..., Job]
 
@@ -353,3 +354,21 @@ def test_a_change_of_resources_that_is_refused_changes_nothing(store: JobStore, 
     with pytest.raises(NotFound):
         store.change_resources(job.name, refuse)
     assert store.get(job.name) == job
+
+
+def test_a_long_history_loses_old_samples_and_nothing_else(store: JobStore, job: Job) -> None:
+    store.record(job.name, STARTING, RUNNING)
+    incident = IncidentHappened(Reason.WORKER_LOST, "gone", 1)
+    for _ in range(21):
+        store.record(job.name, incident, *[Progressed(PROGRESS)] * 499)
+    newest = store.record(job.name, SUCCEEDED).revision
+    history = store.history(job.name, 0, 20_000)
+    revisions = [record.revision for record in history]
+    assert len(history) <= MOST_EVENTS and newest == revisions[-1] == 10_504
+    others = [record.event for record in history if not isinstance(record.event, Progressed)]
+    assert others == [StateChanged(State.QUEUED, Reason.CREATED), STARTING, RUNNING] + [
+        incident
+    ] * 21 + [SUCCEEDED]
+    gone = next(each for each in range(5, newest) if each not in revisions)
+    following = tuple(record for record in history if record.revision > gone)
+    assert store.history(job.name, gone, 20_000) == following, "who resumes there loses no more"

@@ -314,6 +314,7 @@ FAULTS: list[tuple[str, Change, str, str]] = [
         "more than 0 and at most 1",
     ),
     ("non finite", training(roll_back_factor=NAN), "training.roll_back_factor", "at most 1"),
+    ("spot checks", training(verify_every=-1), "training.verify_every", "or 0 for never"),
     (
         "average",
         optimizer(Adam(0.1), average=WeightAverage(1.0)),
@@ -507,6 +508,7 @@ def test_a_message_and_its_spec_come_to_the_same(roots: Roots) -> None:
         part(resources=Resources(2, min_workers=1, max_workers=4)),
         part(checkpoints=Checkpoints(5, 3)),
         part(health=HealthSpec(0)),
+        training(verify_every=7),
         data(path="elsewhere/digits.npz"),
         data(test=DataSource("test.npz")),
     ],

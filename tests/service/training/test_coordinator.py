@@ -44,7 +44,7 @@ from gradloom.service.training.events import (
 )
 from gradloom.service.training.policies import FailurePolicy, NonFinitePolicy
 from gradloom.worker.exchange.exchange import Why
-from gradloom.worker.messages import Evaluate, Formation, Snapshot, Train, Work
+from gradloom.worker.messages import Evaluate, Formation, Snapshot, Train, Verify, Work
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.txt"))
 
@@ -53,6 +53,11 @@ def answer(worker: str, number: str, step: str, seconds: str = "0.5", slow: str 
     spent = float(seconds)
     compute = spent * float(slow) * 0.8
     return WorkerAnswered(int(worker), int(number), int(step), spent, compute)
+
+
+def says(worker: str, number: str, step: str, digest: str) -> Event:
+    """An answer with the hash of what others come to as well."""
+    return WorkerAnswered(int(worker), int(number), int(step), 0.5, 0.4, digest=digest)
 
 
 def broken(worker: str, number: str, step: str, culprit: str, why: str, time: str = "0") -> Event:
@@ -77,6 +82,7 @@ EVENTS: dict[str, Callable[..., Event]] = {
         int(worker), node, f"{node}:{worker}", 100 + int(worker)
     ),
     "answer": answer,
+    "says": says,
     "broken": broken,
     "no_room": lambda worker, number: NoRoom(int(worker), int(number), "needs 34 MB, 8 are free"),
     "fail": fail,
@@ -119,8 +125,9 @@ def told(command: Command) -> str:
             return f"keep snapshot step={step}" + " save" * save
         case Report(reason, worker, step, message, node):
             return f"report {reason} worker={worker} step={step} node={node or '-'}: {message}"
-        case End(state, reason, message):
-            return f"end {state or 'and begin again'} {reason} {message}".rstrip()
+        case End(state, reason, message, until):
+            whence = "" if until is None else f" (not after step {until})"
+            return f"end {state or 'and begin again'}{whence} {reason} {message}".rstrip()
         case _:
             name = re.sub(r"(?<!^)(?=[A-Z])", " ", type(command).__name__).lower()
             values = [str(getattr(command, field)) for field in command.__slots__]
@@ -145,6 +152,8 @@ def told_work(work: Work) -> str:
             return f"evaluate {split} {first}..{last}"
         case Snapshot(content):
             return f"snapshot {content}"
+        case Verify(shard):
+            return f"verify shard {shard}"
         case _:
             return "locate"
 

@@ -83,3 +83,20 @@ def test_who_cannot_start_because_its_node_is_lost_counts_as_no_start_that_faile
     for reason in (Reason.NODE_LOST, Reason.NETWORK_CUT) * 3 + (Reason.WORKER_START_FAILED,) * 2:
         policy = policy.after(failed(0, 0, reason, started=False))
         assert policy.verdict() is None
+
+
+def test_workers_that_come_to_other_bits_again_and_again_end_the_job() -> None:
+    policy = FailurePolicy(budget=0)
+    for number in range(2):
+        policy = policy.after(failed(200 * number, number, Reason.BITS_DIFFER))
+        assert policy.verdict() is None
+    verdict = policy.after(failed(200, 2, Reason.BITS_DIFFER, worker=1, node="node-b")).verdict()
+    assert verdict and verdict.reason is Reason.BITS_DIFFER
+    assert "node-b" in verdict.message
+
+
+def test_bits_that_differed_long_ago_are_forgiven() -> None:
+    policy = FailurePolicy(budget=0)
+    for number in range(9):
+        policy = policy.after(failed(1, number, Reason.BITS_DIFFER, time=400.0 * number))
+        assert policy.verdict() is None
