@@ -89,13 +89,13 @@ class Damaged(ValueError):
 
 
 def packed(header: Header | tuple[int, ...], body: Body) -> bytes:
-    """The header as it travels."""
+    """The header as it travels; body is what of it the checksum is to cover."""
     fields = _FIELDS.pack(*header)
     checksum = crc32(fields)
     return fields + _CHECKSUMS.pack(checksum, crc32(body, checksum))
 
 
-def whole(data: bytes) -> Header | None:
+def whole(data: bytes, *, covers_body: bool = True) -> Header | None:
     """The header of data that is one frame and nothing else, and sound; else None."""
     if len(data) < HEADER:
         return None
@@ -104,7 +104,7 @@ def whole(data: bytes) -> Header | None:
     is_sound = (
         header[6] == len(data) - HEADER
         and crc32(data[: _FIELDS.size]) == checksum
-        and crc32(data[HEADER:], checksum) == of_body
+        and (crc32(data[HEADER:], checksum) if covers_body else checksum) == of_body
     )
     return Header._make(header) if is_sound else None
 
