@@ -34,6 +34,7 @@ from benchmarks.hosts.tools import CannotUse
 from benchmarks.machine import machine
 from benchmarks.programs import find_torch
 from benchmarks.team import Team, gloos, weavers
+from gradloom.service.training.certificate import fresh_certificate
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
 
 _RESULTS = ROOT / "benchmarks/results/exchange.json"
@@ -61,13 +62,17 @@ QUICK = Extent((0.004, 2.1), 0.4, (2, 4), 2, 0.02)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where members run: their cells, addresses, how they are started there, and their devices."""
+    """Where members run: their cells, addresses, how they are started there, and their devices.
+
+    Cells with a certificate talk under TLS.
+    """
 
     name: str
     cells: tuple[int, ...]
     hosts: tuple[str, ...]
     prefixes: tuple[tuple[str, ...], ...]
     devices: tuple[str, ...]
+    certificate: str = ""
 
     @property
     def workers(self) -> int:
@@ -106,7 +111,13 @@ class Ours:
                 zip(self._place.cells, self._addresses, strict=True)
             )
         ]
-        common = {"members": members, "size": size, "shards": _SHARDS, "folder": _SHARED_MEMORY}
+        common = {
+            "members": members,
+            "size": size,
+            "shards": _SHARDS,
+            "folder": _SHARED_MEMORY,
+            "certificate": self._place.certificate,
+        }
         self._team.ask("enter", [{**common, "worker": i} for i in range(count)])
 
     def run(self, steps: int) -> list[Answer]:
@@ -243,6 +254,9 @@ def rows(extent: Extent, torch: str | None, settings: Settings, say: Console) ->
                 ("eth0", "eth0"),
             )
             yield from measure(place, extent.megabytes, extent, torch, settings)
+            say.print("two members on two hosts, under TLS")
+            sealed = replace(place, name="two hosts, TLS", certificate=fresh_certificate().decode())
+            yield from measure(sealed, extent.megabytes, extent, None, settings)
     except CannotUse as reason:
         say.print(f"skipped two hosts: {reason}")
     for count in extent.crowds:

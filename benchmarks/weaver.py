@@ -39,13 +39,21 @@ class Weaver:
         return {"address": self._listener.address}
 
     def enter(
-        self, members: Sequence[Sequence[Any]], worker: int, size: int, shards: int, folder: str
+        self,
+        members: Sequence[Sequence[Any]],
+        worker: int,
+        size: int,
+        shards: int,
+        folder: str,
+        certificate: str,
     ) -> Answer:
         """Joins a formation; members are the fields of Member."""
         self._number += 1
         formed = tuple(Member(*member) for member in members)
         segment = str(Path(folder) / "gradloom-bench")
-        formation = Formation(self._number, formed, bytes(32), segment, _PATIENCE)
+        formation = Formation(
+            self._number, formed, bytes(32), segment, _PATIENCE, certificate.encode()
+        )
         self._loom = join(formation, worker, self._listener, Layout(size, 2 * _SIDE, shards))
         random = np.random.Generator(np.random.Philox(worker))
         for register in self._loom.registers:

@@ -45,6 +45,7 @@ class ServerConfig:
     although nobody has to sign in. cpus are those given to workers, all where left out. profile
     is the arithmetic that jobs are computed with. warm_workers are kept ready,
     so that a job starts at once. segment_folder is where the workers of a node share memory.
+    encrypt_workers has what they send from node to node go under TLS.
     """
 
     data_dir: Path
@@ -58,6 +59,7 @@ class ServerConfig:
     profile: str = PROFILE_DEFAULT
     warm_workers: int = 2
     segment_folder: Path = Path("/dev/shm")
+    encrypt_workers: bool = False
 
     @property
     def roots(self) -> tuple[Path, ...]:

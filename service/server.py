@@ -32,6 +32,7 @@ from gradloom.service.jobs.sqlite import StoreUnusable
 from gradloom.service.jobs.store import JobStore
 from gradloom.service.jobs.validation import validate_message
 from gradloom.service.metrics import Metrics
+from gradloom.service.training.certificate import fresh_certificate, no_certificate
 from gradloom.service.training.floor import Floor
 from gradloom.service.training.surroundings import Surroundings
 from gradloom.service.web.app import build_app
@@ -127,6 +128,7 @@ def _surroundings(
         roots=tuple(str(root) for root in config.roots),
         profile=config.profile,
         segments=str(config.segment_folder / f"gradloom-{_store_id(config)}"),
+        certificate=fresh_certificate if config.encrypt_workers else no_certificate,
     )
 
 

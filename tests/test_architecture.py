@@ -83,6 +83,7 @@ FORBIDDEN: tuple[tuple[str, str, str], ...] = (
 # Third parties, by the modules (and all below them) that may import them; all others may not.
 CONFINED: dict[str, tuple[str, ...]] = {
     "click": ("gradloom.service.cli",),
+    "cryptography": ("gradloom.service.training.certificate",),
     "google": (
         "gradloom.service.api",
         "gradloom.service.client",

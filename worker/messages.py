@@ -114,7 +114,8 @@ class Formation:
     Members are in the order of their worker's number. The first of a cell leads it; leaders alone
     talk to other cells. Peers prove that they know the key. segment is what the names of the
     cells' files of shared memory begin with. A peer that says nothing for patience seconds is
-    given up as frozen.
+    given up as frozen. certificate, PEM with its private key, is what leaders show each other and
+    accept; without one they talk in the clear.
     """
 
     number: int
@@ -122,6 +123,7 @@ class Formation:
     key: bytes = field(repr=False)
     segment: str
     patience: float
+    certificate: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

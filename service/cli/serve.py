@@ -61,6 +61,11 @@ from gradloom.worker.engine.profile import PROFILE_DEFAULT, PROFILES
     help="Folder in memory, on each node, in which the workers of a job share their state.",
 )
 @click.option(
+    "--encrypt-workers",
+    is_flag=True,
+    help="Have workers on different nodes talk under TLS 1.3, by a certificate for each run.",
+)
+@click.option(
     "--i-accept-no-auth",
     "accept_no_auth",
     is_flag=True,
@@ -85,6 +90,7 @@ def serve_command(
     cpus: int | None,
     warm_workers: int,
     segment_folder: Path,
+    encrypt_workers: bool,
     accept_no_auth: bool,
     profile: str,
 ) -> int:
@@ -114,6 +120,7 @@ def serve_command(
         cpus=cpus,
         profile=profile,
         segment_folder=segment_folder.absolute(),
+        encrypt_workers=encrypt_workers,
         warm_workers=warm_workers,
     )
 

@@ -92,7 +92,7 @@ from gradloom.worker.messages import (
 class Coordinator:
     """Decides what the workers of one run do next. Knows no clock, array, thread or process.
 
-    key and segment are those of the run's formations.
+    key, segment and certificate are those of the run's formations.
     """
 
     def __init__(
@@ -103,11 +103,13 @@ class Coordinator:
         *,
         key: bytes = b"",
         segment: str = "",
+        certificate: bytes = b"",
     ) -> None:
         self._course = course
         self._policy = policy
         self._key = key
         self._segment = segment
+        self._certificate = certificate
         self._least = course.least
         self._wanted = course.workers
         self._crew = Crew()
@@ -640,7 +642,9 @@ class Coordinator:
         if self._may_stay(members, seconds):
             return []
         number = self._number + 1
-        self._formation = Formation(number, members, self._key, self._segment, seconds)
+        self._formation = Formation(
+            number, members, self._key, self._segment, seconds, self._certificate
+        )
         self._formation_stands, self._formation_is_entered = True, False
         return [Form(self._formation)]
 

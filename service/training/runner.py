@@ -166,6 +166,7 @@ class Run:
             first_round,
             key=secrets.token_bytes(_KEY_BYTES),
             segment=self._segment,
+            certificate=around.certificate(),
         )
         self._group = around.fleet.group(
             job.id,

@@ -10,6 +10,7 @@ from gradloom.service.fleet.group import Fleet
 from gradloom.service.jobs.job import Job
 from gradloom.service.jobs.store import JobStore
 from gradloom.service.metrics import Metrics
+from gradloom.service.training.certificate import no_certificate
 from gradloom.worker.versions import versions
 
 
@@ -20,7 +21,8 @@ class Surroundings:
     monotonic gives seconds that never go back, now the time of day in UTC, for people. roots are
     the folders that data may be read from. profile is the arithmetic that new jobs are computed
     with; a job goes on with that which it began with. segments is what the names of all files of
-    shared memory begin with. versions are those that workers have to have.
+    shared memory begin with. versions are those that workers have to have. certificate makes that
+    of a run whose workers encrypt what they send from node to node; nothing where they do not.
     """
 
     store: JobStore
@@ -33,6 +35,7 @@ class Surroundings:
     profile: str
     segments: str = "/dev/shm/gradloom"
     versions: Mapping[str, str] = field(default_factory=versions)
+    certificate: Callable[[], bytes] = no_certificate
 
     def folder(self, job: Job) -> Path:
         """The folder of a job's files."""

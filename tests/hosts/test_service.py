@@ -134,6 +134,15 @@ def test_workers_on_three_hosts_come_to_the_weights_of_one(
     assert weights == undisturbed(SHORT)
 
 
+def test_workers_that_encrypt_come_to_the_same_weights(
+    cluster: RayCluster, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    with service(cluster, tmp_path, "--encrypt-workers") as up, up.client() as client:
+        story = told(client, SHORT)
+    assert story.commits_no_step_twice and not story.incidents
+    assert story.job.receipt.weights_sha256 == undisturbed(SHORT)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_each_kind_of_model_has_one_hash(

@@ -95,13 +95,13 @@ def checksum(body: Body, seed: int = 0) -> int:
 
 
 def packed(header: Header | tuple[int, ...], body: Body) -> bytes:
-    """The header as it travels."""
+    """The header as it travels; body is what of it the checksum is to cover."""
     fields = _FIELDS.pack(*header)
     of_header = checksum(fields)
     return fields + _CHECKSUMS.pack(of_header, checksum(body, of_header))
 
 
-def whole(data: bytes) -> Header | None:
+def whole(data: bytes, *, covers_body: bool = True) -> Header | None:
     """The header of data that is one frame and nothing else, and sound; else None."""
     if len(data) < HEADER:
         return None
@@ -110,7 +110,7 @@ def whole(data: bytes) -> Header | None:
     is_sound = (
         header[6] == len(data) - HEADER
         and checksum(data[: _FIELDS.size]) == of_header
-        and checksum(data[HEADER:], of_header) == of_body
+        and checksum(data[HEADER:] if covers_body else b"", of_header) == of_body
     )
     return Header._make(header) if is_sound else None
 

@@ -98,7 +98,9 @@ def _held(topology: Topology, slots: Sequence[Memory]) -> dict[Node, Vector]:
 
 def _peer(topology: Topology, member: Member, patience: float, *, calls: bool) -> Peer:
     formation, is_local = topology.formation, member in topology.cell
-    link = Link(member, job_tag(formation.key), formation.number, keeps=not is_local)
+    is_sealed = bool(formation.certificate) and not is_local
+    tag, number = job_tag(formation.key), formation.number
+    link = Link(member, tag, number, keeps=not is_local, is_sealed=is_sealed)
     return Peer(link, patience, calls=calls, is_local=is_local)
 
 

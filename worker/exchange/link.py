@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gradloom.worker.exchange.frames import (
     HEADER,
     LONGEST,
+    Body,
     Damaged,
     Frame,
     Header,
@@ -19,6 +20,7 @@ from gradloom.worker.exchange.frames import (
     unpacked,
     whole,
 )
+from gradloom.worker.exchange.sealing import is_holding
 from gradloom.worker.exchange.sockets import make_patient
 from gradloom.worker.messages import Member
 
@@ -50,11 +52,17 @@ def _nowhere(header: Header) -> memoryview:
 
 
 class Link:
-    """One peer. Where it keeps what it sent, a new connection goes on where the old one broke."""
+    """One peer. Where it keeps what it sent, a new connection goes on where the old one broke.
 
-    def __init__(self, peer: Member, job: int, formation: int, *, keeps: bool) -> None:
+    Where connections are sealed, TLS vouches for bodies, and checksums cover headers alone.
+    """
+
+    def __init__(
+        self, peer: Member, job: int, formation: int, *, keeps: bool, is_sealed: bool = False
+    ) -> None:
         self.peer = peer
         self.keeps = keeps
+        self.is_sealed = is_sealed
         self.connection: socket.socket | None = None
         self.inbox: deque[Frame] = deque()
         self.faults = 0
@@ -117,7 +125,7 @@ class Link:
             return
         sequence, self._next = self._next, (self._next + 1) & 0xFFFFFFFF
         header = (self._job, kind, 0, self._formation, sequence, self.heard, len(body), 0)
-        data = packed(header, body) + body
+        data = packed(header, self._checked(body)) + body
         if self.keeps:
             self._kept.append(_Sent(sequence, [memoryview(data)]))
         self.sent_frames += 1
@@ -145,7 +153,7 @@ class Link:
             return None
         except OSError as error:
             raise Gone(error) from error
-        header = whole(data)
+        header = whole(data, covers_body=not self.is_sealed)
         if header and header.kind == kind and self._is_next(header):
             self.heard = (self.heard + 1) & 0xFFFFFFFF
             self._forget(header.heard)
@@ -155,6 +163,8 @@ class Link:
         self._last = len(data)
         self._room[: self._last] = data
         self._parse()
+        if is_holding(connection):
+            self.receive()
         return None
 
     def _is_next(self, header: Header) -> bool:
@@ -190,7 +200,7 @@ class Link:
         sequence, self._next = self._next, (self._next + 1) & 0xFFFFFFFF
         header = packed(
             (self._job, kind, row, self._formation, sequence, self.heard, len(body), frame.offset),
-            body,
+            self._checked(body),
         )
         pieces = (header, body) if len(body) > _GULP else (b"".join((header, body)),)
         parts = [memoryview(piece) for piece in pieces]
@@ -224,7 +234,7 @@ class Link:
         Returns whether anything came. Raises Gone, Damaged.
         """
         come = 0
-        while self.connection and come < _AT_ONCE:
+        while self.connection and (come < _AT_ONCE or is_holding(self.connection)):
             try:
                 count = self._read(self.connection)
             except BlockingIOError:
@@ -234,7 +244,7 @@ class Link:
             if not count:
                 raise Gone(None)
             come += count
-            if count < _GULP and self._header is None:
+            if count < _GULP and self._header is None and not is_holding(self.connection):
                 break
         return come > 0
 
@@ -296,7 +306,7 @@ class Link:
         header = self._header
         if header is None or self._filled < header.length:
             return
-        check(self._raw, self._body)
+        check(self._raw, self._checked(self._body))
         self._header = None
         self.heard = (self.heard + 1) & 0xFFFFFFFF
         self._forget(header.heard)
@@ -306,6 +316,9 @@ class Link:
             come, self._come = tuple(self._come), []
             frame = Frame(Kind(header.kind), self._body, header.row, header.offset, come)
             self.inbox.append(frame)
+
+    def _checked(self, body: Body) -> Body:
+        return b"" if self.is_sealed else body
 
     def _forget(self, heard: int) -> None:
         """Lets go of frames that have arrived."""

@@ -21,6 +21,7 @@ from gradloom.worker.exchange.frames import Damaged, Frame, Kind
 from gradloom.worker.exchange.greeting import Greeted, Greeting, Stranger, answer, call
 from gradloom.worker.exchange.link import Gone, Link
 from gradloom.worker.exchange.listener import Listener
+from gradloom.worker.exchange.sealing import Seal, Sealed, Sealing
 from gradloom.worker.exchange.sockets import (
     UNREACHABLE,
     begin_call,
@@ -38,12 +39,18 @@ _MOST_FAULTS = 3
 class Meeting:
     """A connection that is under way: it has to be answered, and the greeting to be said."""
 
-    def __init__(self, connection: socket.socket, greeting: Greeting | None) -> None:
-        """Without a greeting it only finds out whether somebody listens."""
+    def __init__(
+        self,
+        connection: socket.socket,
+        greeting: Greeting | None,
+        seal: Seal | None = None,
+    ) -> None:
+        """Without a greeting it only finds out whether somebody listens; seal is for TLS."""
         self.connection = connection
         self.began = monotonic()
         self.is_answered = False
         self._greeting = greeting
+        self._seal = seal
         self._wanted = -1
         self._come = b""
 
@@ -57,12 +64,26 @@ class Meeting:
         assert self._greeting is not None
         try:
             if self._wanted < 0:
+                if not self._is_private():
+                    return None
                 self._say(next(self._greeting))
             self._listen(self._greeting)
         except StopIteration as stop:
             greeted: Greeted = stop.value
             return greeted
         return None
+
+    def _is_private(self) -> bool:
+        """Whether the greeting may begin: under TLS, once both have shown the certificate."""
+        if self._seal is None:
+            return True
+        if not isinstance(self.connection, Sealed):
+            self.connection = self._seal(self.connection)
+        try:
+            self.connection.do_handshake()
+        except BlockingIOError:
+            return False
+        return True
 
     def _say(self, saying: tuple[bytes, int]) -> None:
         said, self._wanted = saying
@@ -125,10 +146,12 @@ class Peers:
         self._selector = selectors.DefaultSelector()
         self._guests: set[Meeting] = set()
         self._is_broken = False
+        self._sealing = Sealing(formation.certificate) if formation.certificate else None
         distant, local = listener.sockets
         for listening, is_local in ((distant, False), (local, True)):
             if any(peer.is_local == is_local for peer in self._callers.values()):
-                self._watch(listening, selectors.EVENT_READ, partial(self._admit, listening))
+                admit = partial(self._admit, listening, self._seal(is_local, is_called=True))
+                self._watch(listening, selectors.EVENT_READ, admit)
 
     def connect(self) -> None:
         """Waits until all peers are there; says which one is not when the others are."""
@@ -316,9 +339,14 @@ class Peers:
             raise unpacked(last.body)
 
     def _gone(self, peer: Peer, gone: Gone) -> None:
+        connection = peer.link.connection
+        # Python's ssl takes whatever the kernel says for an end of file.
+        is_cut = isinstance(connection, Sealed) and is_cut_off(connection)
         self._detach(peer)
         if peer.link.has_left or peer.is_given_up:
             return
+        if is_cut:
+            raise self._blame(peer, Why.UNREACHABLE, "cannot be reached")
         if gone.error and gone.error.errno in UNREACHABLE:
             raise self._blame(peer, Why.UNREACHABLE, f"cannot be reached: {gone.error.strerror}")
         if peer.is_local:
@@ -381,7 +409,7 @@ class Peers:
         except OSError as error:
             self._failed(peer, error.errno or 0)
             return
-        peer.meeting = Meeting(connection, greeting)
+        peer.meeting = Meeting(connection, greeting, self._seal(peer.is_local, is_called=False))
         answered = partial(self._answered, peer, peer.meeting)
         self._watch(connection, selectors.EVENT_WRITE, answered)
 
@@ -422,13 +450,19 @@ class Peers:
         # A way that has just been healed is not known everywhere at once.
         peer.call_at = now + (RETRY if peer.calls and not code else BEAT)
 
-    def _admit(self, listening: socket.socket, _mask: int) -> None:
+    def _seal(self, is_local: bool, *, is_called: bool) -> Seal | None:
+        """What leaves the machine is sealed where the formation has a certificate."""
+        if self._sealing is None or is_local:
+            return None
+        return partial(self._sealing.sealed, is_called=is_called)
+
+    def _admit(self, listening: socket.socket, seal: Seal | None, _mask: int) -> None:
         heard = {worker: partial(self._heard, peer) for worker, peer in self._callers.items()}
         with suppress(BlockingIOError):
             while True:
                 connection, _ = listening.accept()
                 set_up(connection)
-                guest = Meeting(connection, answer(self._formation, self._worker, heard))
+                guest = Meeting(connection, answer(self._formation, self._worker, heard), seal)
                 self._guests.add(guest)
                 self._watch(connection, selectors.EVENT_READ, partial(self._greet, guest))
 

@@ -12,6 +12,7 @@ from gradloom.worker.exchange.deadlines import (
     SILENCE,
 )
 from gradloom.worker.exchange.listener import distant_name, local_name
+from gradloom.worker.exchange.sealing import Sealed
 
 # The place of tcpi_last_ack_recv, milliseconds, in Linux' struct tcp_info.
 _LAST_ACKNOWLEDGED = struct.Struct("<56xI")
@@ -50,6 +51,9 @@ def set_up(connection: socket.socket) -> None:
 
 def make_patient(connection: socket.socket) -> None:
     """Has it wait for a moment where it is not told not to: the cheapest way to wait for one."""
+    if isinstance(connection, Sealed):
+        connection.patience = MOMENT
+        return
     connection.setblocking(True)
     moment = struct.pack("@ll", 0, int(1e6 * MOMENT))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, moment)

@@ -7,6 +7,7 @@ import pytest
 
 from gradloom.service.jobs.job import CheckpointWritten, IncidentHappened, Job, StateChanged
 from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.certificate import fresh_certificate
 from gradloom.service.training.runner import run
 from gradloom.service.training.surroundings import Surroundings, Wishes
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
@@ -120,6 +121,23 @@ def test_the_weights_do_not_depend_on_where_the_workers_are(
     around = surroundings(tmp_path, InProcessFleet(nodes=2))
     job = trained(around, submit(around, spec(workers)))
     assert job.receipt.weights_sha256 == undisturbed
+
+
+def test_encrypted_or_not_the_weights_are_the_same_and_each_run_has_a_certificate(
+    tmp_path: Path, undisturbed: str
+) -> None:
+    shown: set[bytes] = set()
+    fate = all_die_once_at(6)
+
+    def look(worker: int, order: Order) -> Reason | None:
+        shown.add(order.formation.certificate)
+        return fate(worker, order)
+
+    around = surroundings(tmp_path, InProcessFleet(look, nodes=2))
+    job = trained(replace(around, certificate=fresh_certificate))
+    assert job.receipt.weights_sha256 == undisturbed
+    assert len(shown) == len(job.attempts) == 2
+    assert all(b"PRIVATE KEY" in certificate for certificate in shown)
 
 
 def test_a_replacement_on_a_node_without_the_state_gets_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from gradloom.service.training.certificate import fresh_certificate
 from gradloom.worker.exchange.exchange import Exchange, Layout, Vector
 from gradloom.worker.exchange.join import join
 from gradloom.worker.exchange.listener import Listener
@@ -20,6 +21,7 @@ from gradloom.worker.messages import Formation, Member
 
 R = TypeVar("R")
 KEY = b"k" * 32
+CERTIFICATE = fresh_certificate()
 
 # All that a test has entered; closed when it ends.
 ENTERED: list[Loom] = []
@@ -61,6 +63,7 @@ def formation(
     number: int = 1,
     patience: float = 5.0,
     workers: Sequence[int] | None = None,
+    certificate: bytes = b"",
 ) -> Formation:
     """Members with these cells; bounds are where their ranges of shards begin and end."""
     members = tuple(
@@ -69,7 +72,7 @@ def formation(
             workers or range(len(cells)), cells, listeners, pairwise(bounds), strict=True
         )
     )
-    return Formation(number, members, KEY, f"{folder}/run", patience)
+    return Formation(number, members, KEY, f"{folder}/run", patience, certificate)
 
 
 def together(tasks: Sequence[Callable[[], R]], timeout: float = 20.0) -> list[R | Exception]:
@@ -119,6 +122,18 @@ def step(exchange: Exchange, member: Member, layout: Layout, number: int = 0) ->
         exchange.state[0][block] = exchange.total(block, out[: block.stop - block.start])
     exchange.agree()
     return exchange.state[0].tobytes()
+
+
+def steps(formed: Formation, exchanges: Sequence[Loom], layout: Layout, count: int) -> list[object]:
+    """So many steps of all members: True where the sum is the star's, else what came instead."""
+    results: list[object] = []
+    for number in range(count):
+        tasks = [
+            lambda e=exchange, m=member, n=number: step(e, m, layout, n)
+            for exchange, member in zip(exchanges, formed.members, strict=True)
+        ]
+        results += [each == expected(formed, layout, number) or each for each in together(tasks)]
+    return results
 
 
 def free_port() -> int:

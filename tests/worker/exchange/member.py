@@ -50,12 +50,14 @@ class Process:
         folder: str,
         patience: float,
         step: int,
+        certificate: str,
         state: str | None = None,
     ) -> dict[str, object]:
         """Stands at a step in a formation; a fresh one has the vector it is given."""
         self.members = tuple(Member(*fields) for fields in members)
         self.worker, self.layout = worker, Layout(size, 2, shards)
-        formation = Formation(number, self.members, KEY, f"{folder}/run", patience)
+        segment, sealed_by = f"{folder}/run", certificate.encode()
+        formation = Formation(number, self.members, KEY, segment, patience, sealed_by)
         self.loom = join(formation, worker, self.listener, self.layout, self.loom)
         self.step = step
         if self.loom.is_fresh and state is not None:

@@ -89,9 +89,11 @@ class Run(AbstractContextManager["Run"]):
         folder: Path,
         patience: float = 10.0,
         places: Mapping[int, tuple[str, Sequence[str]]] = MappingProxyType({}),
+        certificate: bytes = b"",
     ) -> None:
         """places are the arguments of MemberProcess, by cell."""
         self.layout, self.folder, self.patience = layout, folder, patience
+        self.certificate = certificate.decode()
         self.processes = {
             worker: MemberProcess(*places.get(cell, ())) for worker, cell in enumerate(cells)
         }
@@ -120,6 +122,7 @@ class Run(AbstractContextManager["Run"]):
                 folder=str(self.folder),
                 patience=self.patience,
                 step=self.step,
+                certificate=self.certificate,
                 state=base64.b64encode(self.expected(self.step).tobytes()).decode(),
             )
         return self.heard()

@@ -49,9 +49,7 @@ class Proxy:
                     sink.sendall(frame[: len(frame) // 2])
                     break
                 sink.sendall(b"".join(passed))
-        for each in (source, sink):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        _shut(source, sink)
 
     def _spoiled(self, frame: bytes) -> list[bytes] | None:
         with self._lock:
@@ -65,6 +63,36 @@ class Proxy:
         """Nothing passes any more."""
         for each in self._open:
             each.close()
+
+
+class Tap(Proxy):
+    """Knows nothing of frames: keeps all that it hears, and spoils what comes at once."""
+
+    # Bytes that any handshake and greeting fit into.
+    _BEGINNING = 1 << 14
+
+    def __init__(self, address: str, spoil: Spoil = lambda data: [data], times: int = 0) -> None:
+        """Of the first connection it lets the beginning through."""
+        self.heard = bytearray()
+        super().__init__(address, spoil, times, self._BEGINNING)
+
+    def _pass(self, source: socket.socket, sink: socket.socket, said: int, after: int) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                self.heard += data
+                spoiled = self._spoiled(data) if passed >= after else [data]
+                if spoiled is None:
+                    break
+                sink.sendall(b"".join(spoiled))
+                passed += len(data)
+        _shut(source, sink)
+
+
+def _shut(*sockets: socket.socket) -> None:
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
 
 
 def _exactly(source: socket.socket, count: int) -> bytes:

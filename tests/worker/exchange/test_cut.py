@@ -10,6 +10,7 @@ from benchmarks.hosts.network import network
 from benchmarks.hosts.tools import CannotUse
 from gradloom.worker.exchange.deadlines import PEER_SOCKET
 from gradloom.worker.exchange.exchange import Layout, Why
+from tests.worker.exchange.formations import CERTIFICATE
 from tests.worker.exchange.processes import Run
 
 LAYOUT = Layout(2 * 8192 + 11, 2, 5)
@@ -17,8 +18,14 @@ LAYOUT = Layout(2 * 8192 + 11, 2, 5)
 _SLACK = 4.0
 
 
-@pytest.mark.parametrize("patience", [2.0, 30.0])
-def test_a_cut_is_noticed_by_members_on_both_sides(patience: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("patience", "certificate"),
+    [(2.0, b""), (30.0, b""), (30.0, CERTIFICATE)],
+    ids=["soon frozen", "patient", "TLS"],
+)
+def test_a_cut_is_noticed_by_members_on_both_sides(
+    patience: float, certificate: bytes, tmp_path: Path
+) -> None:
     try:
         hosts = network(("host-a", "host-b"))
         up = hosts.__enter__()
@@ -30,7 +37,7 @@ def test_a_cut_is_noticed_by_members_on_both_sides(patience: float, tmp_path: Pa
             number: (host.address, host.keeper.inside(()))
             for number, host in enumerate((first, second))
         }
-        with Run((0, 0, 1), LAYOUT, tmp_path, patience, places) as run:
+        with Run((0, 0, 1), LAYOUT, tmp_path, patience, places, certificate) as run:
             run.form()
             run.steps(2)
             with cut(up, second):

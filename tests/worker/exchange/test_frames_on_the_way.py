@@ -8,7 +8,7 @@ import pytest
 
 from gradloom.worker.exchange.exchange import Broken, Layout, Why
 from gradloom.worker.exchange.listener import Listener
-from tests.worker.exchange.formations import enter, expected, formation, step, together
+from tests.worker.exchange.formations import enter, formation, steps
 from tests.worker.exchange.proxy import Proxy, Spoil
 
 # Some pieces for each slice.
@@ -45,22 +45,14 @@ def between(tmp_path: Path) -> Iterator[Callable[..., tuple[Proxy, list[object]]
     listeners = [Listener("127.0.0.1") for _ in range(2)]
     closing: list[Listener | Proxy] = [*listeners]
 
-    def run(spoil: Spoil, times: int, steps: int) -> tuple[Proxy, list[object]]:
+    def run(spoil: Spoil, times: int, count: int) -> tuple[Proxy, list[object]]:
         formed = formation(listeners, (0, 1), (0, 3, 5), tmp_path, patience=3.0)
         proxy = Proxy(listeners[0].address, spoil, times)
         closing.append(proxy)
         first = replace(formed.members[0], address=proxy.address)
         formed = replace(formed, members=(first, formed.members[1]))
         exchanges = enter(formed, listeners, LAYOUT)
-        results: list[object] = []
-        for number in range(steps):
-            tasks = [
-                lambda e=exchange, m=member, n=number: step(e, m, LAYOUT, n)
-                for exchange, member in zip(exchanges, formed.members, strict=True)
-            ]
-            sums = together(tasks)
-            results += [each == expected(formed, LAYOUT, number) or each for each in sums]
-        return proxy, results
+        return proxy, steps(formed, exchanges, LAYOUT, count)
 
     yield run
     for each in closing:

@@ -8,7 +8,14 @@ import pytest
 
 from gradloom.worker.exchange.exchange import Layout
 from gradloom.worker.exchange.listener import Listener
-from tests.worker.exchange.formations import enter, expected, formation, step, together
+from tests.worker.exchange.formations import (
+    CERTIFICATE,
+    enter,
+    expected,
+    formation,
+    step,
+    together,
+)
 
 SIZE = 3 * 8192 + 11
 
@@ -30,14 +37,20 @@ def bounds(cells: Sequence[int], shards: int, seed: int) -> list[int]:
     return [0, *cuts, shards]
 
 
+@pytest.mark.parametrize("certificate", [b"", CERTIFICATE], ids=["plain", "TLS"])
 @pytest.mark.parametrize("shards", [1, 5, 8, 13])
 @pytest.mark.parametrize("cells", SHAPES.values(), ids=SHAPES)
 def test_all_members_come_to_the_bits_of_the_star(
-    cells: tuple[int, ...], shards: int, listeners: list[Listener], tmp_path: Path
+    cells: tuple[int, ...],
+    shards: int,
+    certificate: bytes,
+    listeners: list[Listener],
+    tmp_path: Path,
 ) -> None:
     layout = Layout(SIZE, 2, shards)
     ears = listeners[: len(cells)]
-    formed = formation(ears, cells, bounds(cells, shards, shards), tmp_path)
+    ranges = bounds(cells, shards, shards)
+    formed = formation(ears, cells, ranges, tmp_path, certificate=certificate)
     exchanges = enter(formed, ears, layout)
     for number in range(3):
         tasks = [
