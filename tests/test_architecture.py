@@ -160,6 +160,7 @@ PURE = (
     "gradloom.service.training.round",
     "gradloom.service.training.scheduler",
     "gradloom.service.training.skew",
+    "gradloom.service.training.suspects",
     "gradloom.service.training.shares",
     "gradloom.service.training.watch",
 )
