@@ -179,6 +179,10 @@ class Metrics:
         """A checkpoint could not be written or used: disk_full, checksum or io."""
         self._service.checkpoint_failures.labels(cause).inc()
 
+    def node_suspected(self) -> None:
+        """A node is drained, since workers of several jobs died on it."""
+        self._service.suspect_nodes.inc()
+
     def queue(self, waiting: Mapping[Reason, int]) -> None:
         """So many jobs wait, by reason."""
         for reason in QUEUE_REASONS:

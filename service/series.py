@@ -161,6 +161,11 @@ class ServiceSeries:
         self.queue = Gauge(
             "gradloom_queue_jobs", "Jobs that wait, by reason.", ("reason",), registry=registry
         )
+        self.suspect_nodes = Counter(
+            "gradloom_suspect_nodes_total",
+            "Nodes drained since workers of several jobs died on them.",
+            registry=registry,
+        )
         self.rpcs_started = Counter(
             "gradloom_rpcs_started_total", "Calls that came in.", ("method",), registry=registry
         )

@@ -164,6 +164,7 @@ PURE = (
     "gradloom.service.training.round",
     "gradloom.service.training.scheduler",
     "gradloom.service.training.skew",
+    "gradloom.service.training.suspects",
     "gradloom.service.training.shares",
     "gradloom.service.training.spot_checks",
     "gradloom.service.training.watch",

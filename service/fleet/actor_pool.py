@@ -91,6 +91,7 @@ class ActorPool:
             self._make_room()
             return self._asked_for(profile)
         self._await_one()
+        self._leave()
         with self._lock:
             self._refill_time = self._clock() + _REFILL_SECONDS
             if self._idle:
@@ -98,7 +99,8 @@ class ActorPool:
         return self._asked_for(profile)
 
     def _asked_for(self, profile: str) -> RayWorker:
-        worker = ask_for(profile, self._terms, is_warm=False)
+        avoided = self._cluster.avoided
+        worker = ask_for(profile, self._terms, is_warm=False, avoided=avoided)
         with self._lock:
             self._asked.append(_Asked(worker, self._clock()))
         return worker
@@ -162,6 +164,7 @@ class ActorPool:
         self._hear(0.0)
         self._bury()
         self._let_go()
+        self._leave()
         self._make_way()
         self._fill()
 
@@ -189,6 +192,16 @@ class ActorPool:
         for worker in late:
             worker.end(self._cluster)
 
+    def _leave(self) -> None:
+        """Idle actors on nodes that are avoided end."""
+        avoided = self._cluster.avoided
+        with self._lock:
+            there = [i for i in self._idle if (p := i.worker.place()) and p.node in avoided]
+            for idle in there:
+                self._idle.remove(idle)
+        for idle in there:
+            idle.worker.end(self._cluster)
+
     def _make_way(self) -> None:
         """Idle actors let go of CPUs that workers of jobs have been waiting for."""
         now = self._clock()
@@ -214,7 +227,8 @@ class ActorPool:
                 return
             room = self._cluster.room_for(self._terms.cpus)
             for _ in range(min(missing, room)):
-                worker = ask_for(self._profile, self._terms, is_warm=True)
+                avoided = self._cluster.avoided
+                worker = ask_for(self._profile, self._terms, is_warm=True, avoided=avoided)
                 self._idle.append(_Idle(worker, now))
 
     def close(self) -> None:

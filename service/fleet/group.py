@@ -99,6 +99,13 @@ class Fleet(Protocol):
     def trouble(self) -> str:
         """Why no worker can be started at present, as a sentence; empty where all is well."""
 
+    @property
+    def nodes(self) -> frozenset[str]:
+        """The names of the nodes that live, as workers that are ready name them."""
+
+    def avoid(self, nodes: frozenset[str]) -> None:
+        """Places new workers on other nodes only, until it is told otherwise."""
+
     def lacks(self, workers: int) -> str:
         """Why so many new workers would not all find a place now, in words; empty where they do."""
 

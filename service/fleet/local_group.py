@@ -193,6 +193,14 @@ class LocalFleet:
         self.cpus = cpus or available_cpus()
         self._pool = pool
 
+    @property
+    def nodes(self) -> frozenset[str]:
+        """This machine."""
+        return frozenset({platform.node()})
+
+    def avoid(self, nodes: frozenset[str]) -> None:
+        """Nothing: there is no other node."""
+
     def lacks(self, workers: int) -> str:  # noqa: ARG002
         """Nothing: processes share the CPUs there are."""
         return ""

@@ -66,6 +66,7 @@ class Cluster:
         self._monotonic = monotonic
         self._own_node: str = ray.get_runtime_context().get_node_id()
         self._nodes: Mapping[str, Node] = {}
+        self._avoided: frozenset[str] = frozenset()
         self._wardens: dict[str, _Handle] = {}
         self._lock = threading.Lock()
         self.look()
@@ -88,8 +89,21 @@ class Cluster:
 
     @property
     def cpus(self) -> int:
-        """CPUs of all nodes together."""
-        return max(1, int(sum(node.cpus for node in self.nodes)))
+        """CPUs of all nodes together that are not avoided."""
+        return max(1, int(sum(node.cpus for node in self._usable)))
+
+    @property
+    def _usable(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.name not in self._avoided)
+
+    def avoid(self, names: frozenset[str]) -> None:
+        """Has no new actors placed on nodes of these names."""
+        self._avoided = names
+
+    @property
+    def avoided(self) -> tuple[str, ...]:
+        """The ids of nodes that get no new actors."""
+        return tuple(node.id for node in self.nodes if node.name in self._avoided)
 
     @property
     def trouble(self) -> str:
@@ -102,11 +116,13 @@ class Cluster:
         """How many workers that ask for so many CPUs each could be placed at once."""
         if not cpus:
             return self.cpus
-        return sum(int(node.free // cpus) for node in self.nodes)
+        return sum(int(node.free // cpus) for node in self._usable)
 
     def capacity(self, workers: int) -> str:
         """What so many workers need, and the CPUs that nobody holds, as people read them."""
-        free = ", ".join(f"{node.free:.0f} on {node.name}" for node in self.nodes if node.free >= 1)
+        free = ", ".join(
+            f"{node.free:.0f} on {node.name}" for node in self._usable if node.free >= 1
+        )
         return f"needs {plural(workers, 'worker')} × 1 CPU, free: {free or 'none'}"
 
     def lives(self, node: str) -> bool:

@@ -61,6 +61,15 @@ class RayFleet:
         """Since when the head has not answered, if it does not."""
         return self._cluster.trouble
 
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Names of the nodes that live."""
+        return frozenset(node.name for node in self._cluster.nodes)
+
+    def avoid(self, nodes: frozenset[str]) -> None:
+        """Asks for new actors elsewhere, and counts the CPUs of other nodes only."""
+        self._cluster.avoid(nodes)
+
     def lacks(self, workers: int) -> str:
         """The CPUs that are free, where they and those of idle actors are too few."""
         if self.may_share:

@@ -32,6 +32,7 @@ _GET_SECONDS = 10.0
 # One that has said anything at all has said where it is before.
 _PLACE_SECONDS = 0.2
 _LINE_LENGTH = 300
+_NODE_LABEL = "ray.io/node-id"
 # Ray has no type for it, and tells of a node's death long before it is in the table of nodes.
 _NODE_DIED = "its node has died"
 
@@ -95,12 +96,15 @@ class RayWorker:
         return place is None or cluster.end(place)
 
 
-def ask_for(profile: str, terms: Terms, *, is_warm: bool) -> RayWorker:
-    """Has Ray start an actor somewhere; a warm one loads kernels before anything else."""
+def ask_for(
+    profile: str, terms: Terms, *, is_warm: bool, avoided: tuple[str, ...] = ()
+) -> RayWorker:
+    """Has Ray start an actor on a node that is not avoided; a warm one loads kernels at once."""
     handle = _ACTOR.options(
         num_cpus=terms.cpus,
         max_restarts=0,
         scheduling_strategy="SPREAD",
+        label_selector={_NODE_LABEL: f"!in({','.join(avoided)})"} if avoided else None,
         runtime_env={"env_vars": dict(PROFILES[profile])},
     ).remote(terms.host)
     telling = handle.warm.remote() if is_warm else handle.place.remote()

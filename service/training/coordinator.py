@@ -56,6 +56,7 @@ from gradloom.service.training.events import (
     Located,
     MarkRunning,
     Measured,
+    NodeSuspect,
     NoRoom,
     NotFinite,
     Report,
@@ -195,6 +196,9 @@ class Coordinator:
                 return []
             case Located(worker, number, message):
                 return self._located(worker, number, message)
+            case NodeSuspect(node, message):
+                self._policy = self._policy.excusing(node)
+                return [Report(Reason.NODE_SUSPECT, -1, self._step, message, node)]
             case Resized(least, workers):
                 return self._resized(least, workers)
             case CheckpointDue():

@@ -122,6 +122,14 @@ class NotFinite:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeSuspect:
+    """Workers of several jobs died on a node, some of them this one's perhaps."""
+
+    node: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resized:
     """The run may have so many workers from now on, and needs the least to begin."""
 
@@ -163,6 +171,7 @@ Event = (
     | Silent
     | RoundOverdue
     | NotFinite
+    | NodeSuspect
     | Resized
     | Located
     | CheckpointDue

@@ -112,6 +112,7 @@ class Floor:
 
     def _look(self) -> None:
         self._forget_the_ended()
+        self._around.fleet.avoid(self._around.suspects.drained(self._around.monotonic()))
         jobs = self._around.store.unfinished()
         for job in jobs:
             self._heed(job)

@@ -124,4 +124,5 @@ class Journal:
         """Something went wrong and was dealt with."""
         incident = IncidentHappened(report.reason, report.message, report.worker, node, report.step)
         self.job = self._store.record(self.job.name, incident)
-        self._metrics.worker_lost(self.job, report.reason)
+        if report.worker >= 0:
+            self._metrics.worker_lost(self.job, report.reason)

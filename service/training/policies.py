@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason
+from gradloom.service.training.suspects import DEATHS
 
 # Failures that another worker would meet in the same way.
 _FATAL = frozenset(
@@ -39,7 +40,8 @@ class Failure:
     """A worker's failure: the step committed and the round under way then, and when it was.
 
     It happened on the way to one of the steps from step + 1 to end, as far as is known. time is in
-    seconds of a clock that never goes back. log are the last lines the worker wrote.
+    seconds of a clock that never goes back. log are the last lines the worker wrote. It is excused
+    where its node killed workers of other jobs, too.
     """
 
     reason: Reason
@@ -52,6 +54,7 @@ class Failure:
     worker: int = -1
     node: str = ""
     log: tuple[str, ...] = ()
+    is_excused: bool = False
 
     @property
     def finds_no_place(self) -> bool:
@@ -61,7 +64,7 @@ class Failure:
     @property
     def is_the_jobs(self) -> bool:
         """Whether the job may be to blame."""
-        return self.reason not in _NOT_THE_JOBS
+        return self.reason not in _NOT_THE_JOBS and not self.is_excused
 
     def may_be_at(self, step: int) -> bool:
         """Whether it may have happened on the way to the step after this one."""
@@ -133,6 +136,10 @@ class FailurePolicy:
         now = max((failure.time for failure in failures), default=0.0)
         recent = (f for f in self.failures if now - f.time < _FORGIVEN_AFTER_SECONDS)
         return replace(self, failures=(*recent, *failures))
+
+    def excusing(self, node: str) -> "FailurePolicy":
+        """The policy with the deaths on a node taken for that node's fault."""
+        return replace(self, failures=tuple(_excused(f, node) for f in self.failures))
 
     def backoff(self) -> float:
         """Seconds to wait before the newest failure's worker is replaced: 0, 0.5, 1, … 30."""
@@ -239,3 +246,10 @@ def _errors(failures: list[Failure]) -> int:
 
 def _rounds(failures: list[Failure]) -> int:
     return len({failure.round for failure in failures})
+
+
+def _excused(failure: Failure, node: str) -> Failure:
+    return replace(
+        failure,
+        is_excused=failure.is_excused or (failure.node == node and failure.reason in DEATHS),
+    )

@@ -46,6 +46,7 @@ from gradloom.service.training.events import (
     Located,
     MarkRunning,
     Measured,
+    NodeSuspect,
     NoRoom,
     NotFinite,
     Report,
@@ -65,6 +66,7 @@ from gradloom.service.training.rounds import Rounds
 from gradloom.service.training.segments import remove
 from gradloom.service.training.skew import skew
 from gradloom.service.training.surroundings import Surroundings, Wishes
+from gradloom.service.training.suspects import DEATHS, Death
 from gradloom.service.training.task import course_of, plan_of, task_of
 from gradloom.service.training.watch import Watch
 from gradloom.service.wire import spec_to_wire
@@ -179,6 +181,7 @@ class Run:
         self._parts: tuple[Answer, ...] = ()
         self._measurements: tuple[tuple[int, float], ...] = ()
         self._hosts: dict[int, tuple[str, int]] = {}
+        self._drained: frozenset[str] = frozenset()
         self._watch = Watch()
         self._losses = self._restarts = 0
         self._came_warm = True
@@ -228,6 +231,7 @@ class Run:
         if self._wishes.drain.is_set():
             yield Draining()
         yield from self._resized()
+        yield from self._suspected()
         is_quiet = all(isinstance(each, Alive) for each in happened)
         yield from self._elapsed(self._around.monotonic(), is_quiet=is_quiet)
 
@@ -238,6 +242,16 @@ class Run:
         self._size = self._wishes.size
         self._course = course_of(self._journal.job, self._start_step, self._size)
         yield Resized(self._course.least, self._course.workers)
+
+    def _suspected(self) -> Iterator[Event]:
+        """Nodes that are drained since it was last asked, of those that workers were on."""
+        before, self._drained = (
+            self._drained,
+            self._around.suspects.drained(self._around.monotonic()),
+        )
+        nodes = {node for node, _ in self._hosts.values()}
+        for node in sorted((self._drained - before) & nodes):
+            yield NodeSuspect(node, _suspicion(node))
 
     def _heard(self, happened: WorkerEvent) -> Iterator[Event]:
         match happened:
@@ -394,9 +408,20 @@ class Run:
         self._group.start(worker, self._task, self._start_state)
 
     def _report(self, report: Report) -> None:
-        self._losses += report.reason in CAUSES
+        self._losses += report.worker >= 0 and report.reason in CAUSES
         node = report.node or self._hosts.get(report.worker, ("", 0))[0]
         self._journal.incident(report, node)
+        if node and report.worker >= 0 and report.reason in DEATHS:
+            self._suspect(node)
+
+    def _suspect(self, node: str) -> None:
+        """Takes note of a death; a node that has seen too many gets no new workers."""
+        now, fleet = self._around.monotonic(), self._around.fleet
+        death = Death(node, self._journal.job.name, now)
+        if self._around.suspects.died(death, fleet.nodes):
+            fleet.avoid(self._around.suspects.drained(now))
+            self._around.metrics.node_suspected()
+            log.warning("node_suspect", node=node)
 
     def _assign(self, formation: Formation) -> None:
         assignments = tuple(
@@ -469,6 +494,13 @@ def _engine_changed(began: int) -> str:
     return (
         f"The job began with arithmetic {began}, this is {BITS_VERSION}: submit it anew, or go on "
         "with the version of Gradloom it began with."
+    )
+
+
+def _suspicion(node: str) -> str:
+    return (
+        f"3 workers of 2 jobs or more died on {node} within 10 minutes: it gets no new ones for 10 "
+        "minutes. Look at its kernel's log, its memory and its disk."
     )
 
 

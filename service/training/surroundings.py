@@ -1,7 +1,7 @@
 """What a run acts on, given to it from outside, and what others want of it."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,26 @@ from gradloom.service.jobs.job import Job
 from gradloom.service.jobs.store import JobStore
 from gradloom.service.metrics import Metrics
 from gradloom.service.training.certificate import no_certificate
+from gradloom.service.training.suspects import Death, Suspects
 from gradloom.worker.versions import versions
+
+
+class SuspectNodes:
+    """The table of deaths by node; for runs in any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._suspects = Suspects()
+
+    def died(self, death: Death, nodes: Collection[str]) -> bool:
+        """Takes note of a death; whether its node is drained from now on."""
+        with self._lock:
+            before, self._suspects = self._suspects, self._suspects.after(death, nodes)
+            return death.node in self._suspects.until.keys() - before.drained(death.time)
+
+    def drained(self, now: float) -> frozenset[str]:
+        """The nodes that get no new workers."""
+        return self._suspects.drained(now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +55,7 @@ class Surroundings:
     segments: str = "/dev/shm/gradloom"
     versions: Mapping[str, str] = field(default_factory=versions)
     certificate: Callable[[], bytes] = no_certificate
+    suspects: SuspectNodes = field(default_factory=SuspectNodes)
 
     def folder(self, job: Job) -> Path:
         """The folder of a job's files."""

@@ -41,6 +41,7 @@ class Cluster:
         self.stores_struck: list[float] = []
         self.service_is_dead = False
         self.deaths = 0
+        self.avoided: frozenset[str] = frozenset()
         self._pids = count(100)
         self._meetings: dict[tuple[str, bytes, int], Meeting] = {}
         self._homes: dict[tuple[str, bytes, int], int] = {}

@@ -73,7 +73,7 @@ class Group:
             self._cluster.tell(f"BUG worker {worker} of {self.job} is started twice")
         seat = self._seats[worker] = Seat()
         self.most = max(self.most, self.in_use)
-        nodes = self._cluster.living_nodes()
+        nodes = [n for n in self._cluster.living_nodes() if n not in self._cluster.avoided]
         if not nodes or self._chance.fires("fleet.start", 0.1):
             self._cluster.deaths += 1
             self._clock.after(0.2, lambda: self._gone(worker, Reason.WORKER_START_FAILED))
@@ -263,6 +263,15 @@ class Fleet:
         self._recipes = recipes
         self._wake = wake
         self._is_encoded = is_encoded
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """See Fleet."""
+        return frozenset(self._cluster.living_nodes())
+
+    def avoid(self, nodes: frozenset[str]) -> None:
+        """See Fleet."""
+        self._cluster.avoided = nodes
 
     def lacks(self, workers: int) -> str:
         """See Fleet."""

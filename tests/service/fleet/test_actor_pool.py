@@ -49,3 +49,23 @@ def test_an_idle_actor_makes_way_for_a_worker_that_waits(cluster: Cluster) -> No
     for worker in (second, third):
         worker.end(cluster)
     pool.close()
+
+
+def test_actors_are_asked_for_elsewhere_than_on_nodes_that_are_avoided(cluster: Cluster) -> None:
+    """The only node there is, so that they wait until it is avoided no more."""
+    from gradloom.service.fleet.actor_pool import ActorPool
+    from gradloom.service.fleet.ray_worker import Terms
+
+    pool = ActorPool(1, PROFILE_DEFAULT, cluster, Terms(1.0, "127.0.0.1"), time.monotonic)
+    idle = pool.take(PROFILE_DEFAULT)
+    assert idle.place(PATIENCE_SECONDS)
+    pool.give_back(idle)
+    cluster.avoid(frozenset(node.name for node in cluster.nodes))
+    elsewhere = pool.take(PROFILE_DEFAULT)
+    cluster.avoid(frozenset())
+    here = pool.take(PROFILE_DEFAULT)
+    assert here.place(PATIENCE_SECONDS)
+    assert elsewhere.is_waiting and not pool.idle
+    for worker in (elsewhere, here):
+        worker.end(cluster)
+    pool.close()

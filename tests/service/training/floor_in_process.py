@@ -133,15 +133,23 @@ class InProcessFleet:
 
     def __init__(self, fate: Fate = lambda worker, order: None, nodes: int = 1) -> None:
         self.fate = fate
-        self.nodes = nodes
+        self.hosts = nodes
+        self.avoided: frozenset[str] = frozenset()
         self.profiles: list[str] = []
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        return frozenset(f"node-{number}" for number in range(self.hosts))
+
+    def avoid(self, nodes: frozenset[str]) -> None:
+        self.avoided = nodes
 
     def lacks(self, workers: int) -> str:
         return self.lacking
 
     def group(self, name: str, workers: int, log_folder: Path, profile: str) -> InProcessGroup:
         self.profiles.append(profile)
-        return InProcessGroup(self.fate, self.nodes)
+        return InProcessGroup(self.fate, self.hosts)
 
     def close(self) -> None:
         pass

@@ -10,6 +10,7 @@ from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.certificate import fresh_certificate
 from gradloom.service.training.runner import run
 from gradloom.service.training.surroundings import Surroundings, Wishes
+from gradloom.service.training.suspects import Death
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
 from gradloom.worker.engine.spec import Optimizer, Sgd
 from gradloom.worker.messages import Order, Train
@@ -322,3 +323,18 @@ def test_metrics_follow_the_job(tmp_path: Path) -> None:
     assert f'gradloom_job_samples_total{{job_id="{job.id}"}} 176.0' in text
     assert f'gradloom_job_worker_losses_total{{cause="killed",job_id="{job.id}"}} 1.0' in text
     assert f'gradloom_job_worker_restarts_total{{job_id="{job.id}"}} 1.0' in text
+
+
+def test_deaths_of_several_jobs_on_one_node_are_the_nodes_fault(tmp_path: Path) -> None:
+    """Workers of two jobs have died on the second node when one of this job does."""
+    fleet = InProcessFleet(dies({1: {3}}), nodes=2)
+    around = surroundings(tmp_path, fleet)
+    for death in (Death("node-1", "jobs/a", 0.0), Death("node-1", "jobs/b", 0.0)):
+        around.suspects.died(replace(death, time=around.monotonic()), fleet.nodes)
+    job = trained(around, submit(around, spec(2, epochs=40)))
+    assert job.state is State.SUCCEEDED
+    assert incidents(around, job) == [Reason.WORKER_LOST, Reason.NODE_SUSPECT]
+    assert fleet.avoided == {"node-1"}
+    told = around.metrics.render("")[1].decode()
+    assert "gradloom_suspect_nodes_total 1.0" in told
+    assert f'gradloom_job_worker_losses_total{{cause="suspect",job_id="{job.id}"}} 0.0' in told
