@@ -51,6 +51,7 @@ from gradloom.worker.messages import (
     encode,
 )
 from gradloom.worker.replica import Replica
+from gradloom.worker.residence import resident_bytes
 from gradloom.worker.state import Vector, newest_standings
 
 # What went wrong, in the words of the service's reasons. DataError comes from reading a file
@@ -199,6 +200,7 @@ class Server:
             reached(Point.ROUND_STATE, parameters.data, step=step, worker=order.worker)
             if place.speaks:
                 facts["digest"] = fingerprint(parameters)
+            facts["resident"] = resident_bytes()
             reached(Point.ROUND_REPORT, step=step, worker=order.worker)
             return facts, b""
         self._stand(replica, order)
