@@ -159,6 +159,7 @@ PURE = (
     "gradloom.service.training.deadlines",
     "gradloom.service.training.diagnoses",
     "gradloom.service.training.events",
+    "gradloom.service.training.growth",
     "gradloom.service.training.pace",
     "gradloom.service.training.policies",
     "gradloom.service.training.round",

@@ -19,8 +19,9 @@ from enum import StrEnum
 VARIABLE = "GRADLOOM_FAULTS"
 
 # nth: only the nth time that the point is reached in this process. seconds: how long to sleep.
+# megabytes: how much memory is kept for good.
 # byte, bit: what of the data is flipped; element e of float32 begins at byte 4e.
-OPTIONS = ("nth", "seconds", "byte", "bit")
+OPTIONS = ("nth", "seconds", "byte", "bit", "megabytes")
 
 
 class Point(StrEnum):
@@ -146,6 +147,13 @@ def _flip(fault: Fault, data: memoryview | None) -> None:
     data.cast("B")[int(fault.option("byte"))] ^= 1 << int(fault.option("bit"))
 
 
+def _leak(fault: Fault, data: memoryview | None) -> None:  # noqa: ARG001
+    _LEAKED.append(b"\1" * int(1e6 * fault.option("megabytes", 1)))
+
+
+_LEAKED: list[bytes] = []
+
+
 def _system_error(number: int) -> Callable[[Fault, memoryview | None], None]:
     def fail(fault: Fault, data: memoryview | None) -> None:  # noqa: ARG001
         raise OSError(number, os.strerror(number))
@@ -160,6 +168,7 @@ ACTIONS: Mapping[str, Callable[[Fault, memoryview | None], None]] = {
     "raise": _raise,
     "sleep": _sleep,
     "flip": _flip,
+    "leak": _leak,
     "full": _system_error(errno.ENOSPC),
     "io": _system_error(errno.EIO),
 }

@@ -53,6 +53,7 @@ from gradloom.worker.messages import (
     encode,
 )
 from gradloom.worker.replica import Replica
+from gradloom.worker.residence import resident_bytes
 from gradloom.worker.state import BadState, Vector, newest_standings
 from gradloom.worker.versions import versions
 
@@ -231,6 +232,7 @@ class Server:
             reached(Point.ROUND_STATE, parameters.data, step=step, worker=order.worker)
             if place.speaks:
                 facts["digest"] = fingerprint(parameters)
+            facts["resident"] = resident_bytes()
             reached(Point.ROUND_REPORT, step=step, worker=order.worker)
             return facts, b""
         self._stand(replica, order)

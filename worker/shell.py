@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gradloom.worker.data.streams import Given
 from gradloom.worker.messages import Answer, AnswerKind, Task, encode
+from gradloom.worker.residence import resident_bytes
 from gradloom.worker.rest import Rest
 from gradloom.worker.server import Server, survey_in
 
@@ -41,12 +42,6 @@ class Shell:
         if rest.log:
             write_to(rest.log)
         return encode(Answer(AnswerKind.DONE, facts={"resident": resident_bytes()}))
-
-
-def resident_bytes() -> int:
-    """The memory that this process takes up."""
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def write_to(log: str) -> None:

@@ -58,6 +58,7 @@ def done(worker: int, answer: Answer, time: float = 0.0) -> WorkerAnswered:
         _perhaps(facts, "compute_seconds") or 0.0,
         _perhaps(facts, "longest_step") or 0.0,
         str(facts.get("digest", ""))[:_DIGEST_LENGTH],
+        integer(facts, "resident") if "resident" in facts else 0,
         time,
     )
 

@@ -214,13 +214,18 @@ class Coordinator:
 
     def _fill(self) -> list[Command]:
         """Starts as many workers as are missing, later and later where they go on failing."""
-        missing = 0 if self._draining else max(self._wanted - len(self._crew), 0)
+        missing = 0 if self._draining else max(self._most_workers - len(self._crew), 0)
         return [self._start_worker() for _ in range(missing)]
 
-    def _start_worker(self) -> Command:
+    @property
+    def _most_workers(self) -> int:
+        """How many there may be: more than are wanted while some take the place of others."""
+        return self._wanted + len(self._crew.reliefs())
+
+    def _start_worker(self, relieves: int | None = None) -> Command:
         worker = self._next_worker
         self._next_worker += 1
-        self._crew[worker] = Worker()
+        self._crew[worker] = Worker(relieves=relieves)
         return StartWorker(worker, self._policy.backoff())
 
     def _ready(self, event: WorkerReady) -> list[Command]:
@@ -254,10 +259,28 @@ class Coordinator:
             self._crew,
             key=lambda n: (self._crew[n].ready is not None, self._crew[n].holds, -n),
         )
-        dismissed = by_cost[: max(len(self._crew) - self._wanted, 0)]
+        dismissed = by_cost[: max(len(self._crew) - self._most_workers, 0)]
         for worker in dismissed:
             del self._crew[worker]
         return [StopWorker(worker) for worker in dismissed]
+
+    def _recycle(self) -> list[Command]:
+        """Starts another one for a worker whose memory grows; one at a time."""
+        old = self._crew.leaking(self.active)
+        if old is None or self._crew.reliefs() or self._draining:
+            return []
+        return [self._start_worker(relieves=old)]
+
+    def _relieve(self) -> list[Command]:
+        """Lets go of those in whose place others hold the state by now."""
+        done = [(new, old) for new, old in self._crew.reliefs().items() if self._crew[new].holds]
+        return [command for new, old in done for command in self._let_go(old, new)]
+
+    def _let_go(self, old: int, new: int) -> list[Command]:
+        worker = self._crew.pop(old)
+        message = f"Its memory grew {worker.growth}: worker {new} has taken its place."
+        report = Report(Reason.WORKER_RECYCLED, old, self._step, message, worker.node)
+        return [report, StopWorker(old)]
 
     # Answers come in.
 
@@ -377,6 +400,7 @@ class Coordinator:
             log,
         )
         self._casualties.append(failure)
+        self._crew.look_again_later(worker.relieves)
         told = f"{message}{_place(failure, stood)}" if is_in_it else message
         return [Report(reason, number, self._step, told, worker.node), StopWorker(number)]
 
@@ -468,7 +492,7 @@ class Coordinator:
         match round.work:
             case Train():
                 self._learn(round)
-                return self._compared(round)
+                return self._compared(round) or self._recycle()
             case Verify(shard):
                 return self._verified_by_all(round, shard)
             case Evaluate(split, first, last):
@@ -506,7 +530,8 @@ class Coordinator:
         shards = {member.worker: member.last - member.first for member in self._members}
         for word in words:
             if word.worker in self._crew:
-                self._crew[word.worker].is_novice = False
+                worker = self._crew[word.worker]
+                worker.is_novice, worker.growth = False, worker.growth.after(word.resident)
             if shards.get(word.worker) and not is_first:
                 cost = word.compute_seconds / made / shards[word.worker]
                 self._speeds = self._speeds.after(word.worker, cost)
@@ -566,7 +591,7 @@ class Coordinator:
 
     def _next_round(self) -> list[Command]:
         self._forget_what_was_undone()
-        dismissed = self._dismiss()
+        dismissed = [*self._relieve(), *self._dismiss()]
         work = self._next_work()
         if work is None:
             ended = self._end(None, Reason.SERVICE_RESTARTED, "The service is stopping.")
@@ -621,17 +646,22 @@ class Coordinator:
 
     @property
     def _someone_waits_for_the_state(self) -> bool:
-        return len(self._eligible()) < min(len(self._crew.ready()), self._course.shards)
+        return len(self._eligible()) < min(len(self._crew.ready()), self._most_members)
+
+    @property
+    def _most_members(self) -> int:
+        """A member without a shard only keeps the state, for one that it is to relieve."""
+        return self._course.shards + len(self._crew.reliefs())
 
     def _eligible(self) -> list[int]:
         """Workers that can be members now: they hold the state, or can come by it."""
         ready = self._crew.ready()
         holders = self._crew.holders(ready)
         if self._step == self._course.start_step or self._snapshot_step == self._step:
-            return list(ready[: self._course.shards])
+            return list(ready[: self._most_members])
         nodes = {self._crew[n].node for n in holders} if self._cells_are_shared else set()
         able = [n for n in ready if n in holders or self._crew[n].node in nodes]
-        return able[: self._course.shards]
+        return able[: self._most_members]
 
     def _form(self, workers: list[int]) -> list[Command]:
         """A new formation, where the one there is does not stand or would do less well."""

@@ -1,9 +1,10 @@
 """The workers of a run and what is known of each: a table, and formations made of it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gradloom.service.training.events import WorkerReady
+from gradloom.service.training.growth import Growth
 from gradloom.service.training.shares import Speeds, apportion, ranges, rearranged
 from gradloom.worker.messages import Formation, Member
 
@@ -13,12 +14,15 @@ class Worker:
     """A worker: where it is once it is ready, and whether it holds the job's newest state.
 
     It is a novice until it has made a step; has_entered is whether it was ever in a formation.
+    relieves is the worker that it was started in the place of, while that one still trains.
     """
 
     ready: WorkerReady | None = None
     holds: bool = False
     is_novice: bool = True
     has_entered: bool = False
+    growth: Growth = field(default_factory=Growth)
+    relieves: int | None = None
 
     @property
     def node(self) -> str:
@@ -36,6 +40,20 @@ class Crew(dict[int, Worker]):
     def holders(self, among: Collection[int]) -> tuple[int, ...]:
         """Those who hold the newest state, in order."""
         return tuple(sorted(n for n in among if n in self and self[n].holds))
+
+    def reliefs(self) -> dict[int, int]:
+        """Workers that are to take the place of another one, and that one, if it is still there."""
+        found = ((number, worker.relieves) for number, worker in self.items())
+        return {new: old for new, old in found if old is not None and old in self}
+
+    def leaking(self, among: Iterable[int]) -> int | None:
+        """The first whose memory grows without end; None where that of none does."""
+        return next((number for number in among if self[number].growth.is_a_leak), None)
+
+    def look_again_later(self, worker: int | None) -> None:
+        """Whoever was to relieve a worker is gone: another one is started after as many rounds."""
+        if worker is not None and worker in self:
+            self[worker].growth = Growth()
 
     def nodes(self, workers: Iterable[int]) -> dict[int, str]:
         """The nodes of those workers that are there."""

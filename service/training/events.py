@@ -31,7 +31,7 @@ class WorkerAnswered:
 
     seconds are what it spent on the round, compute_seconds those on its own shards alone. digest
     is the hash of what others must come to as well: of the parameters, where it speaks for one of
-    several cells. time is as in WorkerFailed.
+    several cells. resident are the bytes of memory that it takes up. time is as in WorkerFailed.
     """
 
     worker: int
@@ -41,6 +41,7 @@ class WorkerAnswered:
     compute_seconds: float = 0.0
     longest_step: float = 0.0
     digest: str = ""
+    resident: int = 0
     time: float = 0.0
 
 

@@ -87,7 +87,7 @@ def _without_a_limit(patch: pytest.MonkeyPatch) -> None:
 MUTATIONS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], int]] = {
     "no check of the round": (_without_round_check, 0),
     "the largest step instead of the smallest": (_at_the_largest_step, 170),
-    "no fence": (_without_fence, 480),
+    "no fence": (_without_fence, 700),
     "late answers count": (_with_late_answers, 0),
     "no state for who joins": (_without_the_state, 0),
     "no limit on a round": (_without_a_limit, 0),

@@ -14,6 +14,7 @@ import pytest
 
 from gradloom.service.jobs.spec import OnNonFinite
 from gradloom.service.jobs.states import Reason
+from gradloom.service.training import growth
 from gradloom.service.training.coordinator import Coordinator
 from gradloom.service.training.course import Course
 from gradloom.service.training.events import (
@@ -84,6 +85,9 @@ EVENTS: dict[str, Callable[..., Event]] = {
     ),
     "answer": answer,
     "says": says,
+    "grown": lambda worker, number, step, megabytes: WorkerAnswered(
+        int(worker), int(number), int(step), 0.5, 0.4, resident=int(megabytes) * 1_000_000
+    ),
     "broken": broken,
     "no_room": lambda worker, number: NoRoom(int(worker), int(number), "needs 34 MB, 8 are free"),
     "fail": fail,
@@ -185,6 +189,12 @@ def retold_block(coordinator: Coordinator, block: str) -> str:
         for command in coordinator.handle(event)
     ]
     return "\n".join([asked, "----", *commands])
+
+
+@pytest.fixture(autouse=True)
+def rounds_of_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rounds tell a leak, so that its stories are short."""
+    monkeypatch.setattr(growth, "ROUNDS", 2)
 
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
