@@ -16,12 +16,14 @@ class Rounds:
         self._committed = start_step
         self._answers: list[Answer] = []
         self._reports: dict[int, StepReport] = {}
+        self._settled: tuple[StepReport, ...] = ()
         self._phases: dict[str, float] = {}
         self._slowest = 0.0
 
-    def begin(self, number: int) -> None:
-        """Begins a round, where it has not begun. Steps that do not count by then were undone."""
+    def begin(self, number: int, step: int) -> None:
+        """Begins a round at a step, where it has not begun. Later steps than that were undone."""
         if number != self._number:
+            self._settle(step)
             self._number, self._answers, self._reports = number, [], {}
             self._phases, self._slowest = {}, 0.0
 
@@ -47,9 +49,14 @@ class Rounds:
 
     def commit(self, step: int) -> tuple[StepReport, ...]:
         """The reports of the steps up to this one, with the phases of the slowest worker."""
+        self._settle(step)
+        settled, self._settled = self._settled, ()
+        return settled
+
+    def _settle(self, step: int) -> None:
         counted = [self._reports.pop(each) for each in sorted(self._reports) if each <= step]
+        self._settled += tuple(report.with_seconds(self._phases) for report in counted)
         self._committed = max(self._committed, step)
-        return tuple(report.with_seconds(self._phases) for report in counted)
 
     @property
     def answers(self) -> tuple[Answer, ...]:

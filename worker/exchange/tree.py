@@ -6,6 +6,7 @@ where V cuts the right one off. Only the root's bits matter, and they depend on 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -94,7 +95,8 @@ class Leaf(NamedTuple):
     merges: tuple[tuple[int, int], ...]
 
 
-def schedule(first: int, last: int, leaves: int) -> tuple[tuple[Leaf, ...], dict[Node, int]]:
+@lru_cache(maxsize=64)
+def schedule(first: int, last: int, leaves: int) -> tuple[tuple[Leaf, ...], Mapping[Node, int]]:
     """How to add up the leaves first … last-1 in order with few registers.
 
     Also the register in which each node of their cover then stands.
