@@ -138,7 +138,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.service.training.runner",
     ),
     "uvicorn": ("gradloom.service.server",),
-    "xxhash": ("gradloom.worker.exchange.frames",),
+    "xxhash": ("gradloom.worker.exchange.frames", "gradloom.worker.fingerprint"),
     "yaml": (
         "gradloom.service.job_file",
         "gradloom.service.job_message",

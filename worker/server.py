@@ -128,8 +128,9 @@ class Server:
     @property
     def _step(self) -> int:
         """The step stood at, -1 where that is none."""
+        replica = self._replica  # another thread may let go of it meanwhile
         try:
-            return self._replica.state.step if self._replica else -1
+            return replica.state.step if replica else -1
         except BadState:
             return -1
 

@@ -195,6 +195,8 @@ class ActorPool:
     def _leave(self) -> None:
         """Idle actors on nodes that are avoided end."""
         avoided = self._cluster.avoided
+        if not avoided:
+            return
         with self._lock:
             there = [i for i in self._idle if (p := i.worker.place()) and p.node in avoided]
             for idle in there:

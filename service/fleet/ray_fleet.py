@@ -67,8 +67,11 @@ class RayFleet:
         return frozenset(node.name for node in self._cluster.nodes)
 
     def avoid(self, nodes: frozenset[str]) -> None:
-        """Asks for new actors elsewhere, and counts the CPUs of other nodes only."""
-        self._cluster.avoid(nodes)
+        """Asks for new actors elsewhere, and counts the CPUs of other nodes only.
+
+        Where no other node lives they are used nevertheless.
+        """
+        self._cluster.avoid(nodes if self.nodes - nodes else frozenset())
 
     def lacks(self, workers: int) -> str:
         """The CPUs that are free, where they and those of idle actors are too few."""

@@ -140,6 +140,7 @@ class Coordinator:
         self._not_finite: NotFinite | None = None
         self._agreed = course.start_step
         self._verified = course.verified_step
+        self._was_in_company = False
 
     @property
     def step(self) -> int:
@@ -399,8 +400,10 @@ class Coordinator:
             worker.node,
             log,
         )
-        self._casualties.append(failure)
         self._crew.look_again_later(worker.relieves)
+        if worker.relieves is not None and failure.finds_no_place:
+            return [StopWorker(number)]
+        self._casualties.append(failure)
         told = f"{message}{_place(failure, stood)}" if is_in_it else message
         return [Report(reason, number, self._step, told, worker.node), StopWorker(number)]
 
@@ -544,7 +547,9 @@ class Coordinator:
             members = self._formation.members
             return self._go_back(with_their_cells(found, members), self._agreed)
         self._agreed = self._step
-        if len(self.active) < 2 or not self._course.verify_every:
+        self._was_in_company |= len(self.active) > 1
+        # Steps that nobody else has taken part in are compared with nobody's.
+        if not self._was_in_company or not self._course.verify_every:
             self._verified = self._step
         return []
 
@@ -552,7 +557,7 @@ class Coordinator:
         found = dispute(round.digests, f"the gradient of shard {shard} at step {self._step}")
         if found:
             return self._go_back(found, self._verified)
-        self._verified = self._step
+        self._verified, self._was_in_company = self._step, False
         return []
 
     def _go_back(self, found: Dispute, until: int) -> list[Command]:

@@ -62,6 +62,11 @@ class Failure:
         return self.reason in _NOWHERE
 
     @property
+    def is_unforgettable(self) -> bool:
+        """Whether it counts against a step for ever: checks may be hours apart."""
+        return self.reason is Reason.BITS_DIFFER
+
+    @property
     def is_the_jobs(self) -> bool:
         """Whether the job may be to blame."""
         return self.reason not in _NOT_THE_JOBS and not self.is_excused
@@ -134,8 +139,8 @@ class FailurePolicy:
     def after(self, *failures: Failure) -> "FailurePolicy":
         """The policy with more failures, and without those long ago."""
         now = max((failure.time for failure in failures), default=0.0)
-        recent = (f for f in self.failures if now - f.time < _FORGIVEN_AFTER_SECONDS)
-        return replace(self, failures=(*recent, *failures))
+        kept = (f for f in self.failures if f.is_unforgettable or _is_recent(f, now))
+        return replace(self, failures=(*kept, *failures))
 
     def excusing(self, node: str) -> "FailurePolicy":
         """The policy with the deaths on a node taken for that node's fault."""
@@ -143,7 +148,8 @@ class FailurePolicy:
 
     def backoff(self) -> float:
         """Seconds to wait before the newest failure's worker is replaced: 0, 0.5, 1, … 30."""
-        times = len({failure.round if failure.started else failure for failure in self.failures})
+        recent = (f for f in self.failures if not f.is_unforgettable)
+        times = len({failure.round if failure.started else failure for failure in recent})
         return 0.0 if times < 2 else min(0.5 * 2.0 ** (times - 2), _LONGEST_BACKOFF_SECONDS)
 
     def steps_until_suspect(self, step: int) -> int | None:
@@ -176,7 +182,7 @@ class FailurePolicy:
         errors, error_step = self._most_at_one_step(newest, _errors)
         memory = sum(f.reason is Reason.OUT_OF_MEMORY for f in self.failures)
         rounds, death_step = self._most_at_one_step(newest, _rounds)
-        disputes = len({f.round for f in self.failures if f.reason is Reason.BITS_DIFFER})
+        disputes = self._disputes(newest)
         return (
             (
                 disputes >= _DISPUTES,
@@ -199,6 +205,17 @@ class FailurePolicy:
                 Reason.CRASH_LOOP,
                 f"workers died {rounds} times at step {death_step + 1}",
             ),
+        )
+
+    def _disputes(self, newest: Failure) -> int:
+        """How often workers came to other bits of late, or ever at the newest one's step."""
+        return len(
+            {
+                f.round
+                for f in self.failures
+                if f.reason is Reason.BITS_DIFFER
+                and (f.step == newest.step or _is_recent(f, newest.time))
+            }
         )
 
     def _most_at_one_step(
@@ -238,6 +255,10 @@ class FailurePolicy:
                 break
             count += failure.reason not in _NO_PLACE
         return count
+
+
+def _is_recent(failure: Failure, now: float) -> bool:
+    return now - failure.time < _FORGIVEN_AFTER_SECONDS
 
 
 def _errors(failures: list[Failure]) -> int:

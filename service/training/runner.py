@@ -153,6 +153,8 @@ class Run:
         first_round: int,
     ) -> None:
         job = journal.job
+        for node in around.suspects.drained(around.monotonic()):
+            policy = policy.excusing(node)
         self._journal = journal
         self._around = around
         self._wishes = wishes
@@ -218,8 +220,15 @@ class Run:
         return replace(end, message=self._journal.rolled_back(step, end.message))
 
     def _handle(self, event: Event) -> None:
-        """Does what the coordinator says, first of all that the members can go on."""
+        """Does what the coordinator says, first of all that the members can go on.
+
+        Before anything else checkpoints go that must not be gone on from: what follows takes time,
+        in which the service may be killed.
+        """
         commands = self.coordinator.handle(event)
+        for command in commands:
+            if isinstance(command, End) and command.until is not None:
+                self._keeper.forget_after(command.until)
         for command in sorted(commands, key=lambda each: isinstance(each, _AFTER_ORDERS)):
             self._do(command)
 
@@ -485,8 +494,6 @@ class Run:
 
     def _finish(self, end: End) -> None:
         self._end = end
-        if end.until is not None:
-            self._keeper.forget_after(end.until)
         if self._progress.has_news:
             self._sample(self._around.monotonic())
 

@@ -26,8 +26,12 @@ def test_a_flipped_bit_shows(element: int, bit: int) -> None:
 
 def test_two_flips_at_the_same_place_of_two_pieces_show() -> None:
     flipped = vector()
-    flipped.view(np.uint32)[[5, 5 + 16_384]] ^= np.uint32(1 << 30)
+    flipped.view(np.uint32)[[5, 5 + 16_384]] ^= np.uint32(1 << 31)
     assert fingerprint(flipped) != fingerprint(vector())
+
+
+def test_all_numbers_with_the_other_sign_show() -> None:
+    assert fingerprint(-vector()) != fingerprint(vector())
 
 
 def test_pieces_that_changed_places_show() -> None:

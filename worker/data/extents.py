@@ -16,6 +16,7 @@ from gradloom.worker.data.errors import ArrayError, DataError, FileError
 from gradloom.worker.data.files import Roots, locate
 from gradloom.worker.data.npy import LONGEST_HEADER, VERSION_END, dtype_of, read_header
 from gradloom.worker.data.npz import BROKEN, MAGICS, members
+from gradloom.worker.data.reading import READS
 from gradloom.worker.data.sources import file_field
 from gradloom.worker.data.spec import DataSource
 from gradloom.worker.data.wording import plain, quoted, size
@@ -58,7 +59,7 @@ def find_extents(source: DataSource, roots: Roots, field: str) -> Extents:
     if PurePath(source.path).suffix.lower() != ".npz":
         raise DataError((Fault(file_field(source, "", field), _not_streamed(source.path)),))
     try:
-        with locate(roots, source.path, STREAM_LIMIT_BYTES) as file:
+        with READS.of(source.path), locate(roots, source.path, STREAM_LIMIT_BYTES) as file:
             return _archive(file, source.path)
     except FileError as error:
         raise DataError((Fault(file_field(source, "", field), str(error)),)) from None
@@ -66,7 +67,7 @@ def find_extents(source: DataSource, roots: Roots, field: str) -> Extents:
 
 def _array_file(path: str, roots: Roots) -> Extent | ArrayError | FileError:
     try:
-        with locate(roots, path, STREAM_LIMIT_BYTES) as file:
+        with READS.of(path), locate(roots, path, STREAM_LIMIT_BYTES) as file:
             return _extent(file, path, 0, os.fstat(file.fileno()).st_size)
     except (ArrayError, FileError) as error:
         return error

@@ -112,6 +112,7 @@ class ReadAhead(Generic[Held]):
         self._what = what
         self._along = along
         self._patience = patience
+        self._told = monotonic()
         self._is_started = False
         weakref.finalize(self, self._shelf.close)
 
@@ -160,10 +161,17 @@ class ReadAhead(Generic[Held]):
         until = monotonic() + self._patience.seconds
         with READS.of(self._what):
             while (left := until - monotonic()) > 0:
-                if shelf.changed.wait(min(left, _MOMENT_SECONDS)) or seen != shelf.progress:
+                has_changed = shelf.changed.wait(min(left, _MOMENT_SECONDS))
+                self._tell()
+                if has_changed or seen != shelf.progress:
                     return True
-                go_on_waiting()
         return False
+
+    def _tell(self) -> None:
+        """Now and then, though one block after the other comes: many of them take long."""
+        if monotonic() - self._told >= _MOMENT_SECONDS:
+            go_on_waiting()
+            self._told = monotonic()
 
     def _take_over(self) -> None:
         with self._shelf.changed:

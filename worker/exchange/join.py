@@ -179,20 +179,29 @@ class _Leading:
         for peer in self._followers:
             peer.link.takes_descriptors = False
         state, is_fresh = self._state(holding)
+        theirs = self._slots(holding)
         self._settle(holding)
         assert state is not None and self._holdings is not None
         self._holdings.state = state
-        topology, size = self._topology, self._topology.layout.size
-        slots = [self._holdings.slots]
-        for member, frame in zip(topology.cell[1:], holding, strict=True):
-            count, words = _slot_count(topology, member), words_of(topology.layout)
-            slots.append(attached(frame.descriptors[0], count, size, words))
+        topology = self._topology
+        slots = [self._holdings.slots, *theirs]
         self._share(state, slots)
         held = _held(topology, slots)
         whole = slots[0].vectors[topology.registers(topology.me)]
         swap = Swap(topology, held, whole, topology.sources()) if self._leaders else None
         role = Leader(self._peers, topology, self._followers, self._leaders, swap)
         return _woven(topology, role, self._holdings, slots, is_fresh=is_fresh)
+
+    def _slots(self, holding: Sequence[Frame]) -> list[Memory]:
+        """Those of the followers, as far as there are; they close their descriptors."""
+        topology, layout = self._topology, self._topology.layout
+        return [
+            attached(
+                frame.descriptors[0], _slot_count(topology, member), layout.size, words_of(layout)
+            )
+            for member, frame in zip(topology.cell[1:], holding, strict=True)
+            if frame.descriptors
+        ]
 
     def _state(self, holding: Sequence[Frame]) -> tuple[Memory | None, bool]:
         """The cell's state, and whether it is to be filled."""

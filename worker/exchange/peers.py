@@ -146,7 +146,8 @@ class Peers:
         self._selector = selectors.DefaultSelector()
         self._guests: set[Meeting] = set()
         self._is_broken = False
-        self._sealing = Sealing(formation.certificate) if formation.certificate else None
+        is_sealed = formation.certificate and not all(peer.is_local for peer in peers)
+        self._sealing = Sealing(formation.certificate) if is_sealed else None
         distant, local = listener.sockets
         for listening, is_local in ((distant, False), (local, True)):
             if any(peer.is_local == is_local for peer in self._callers.values()):

@@ -98,5 +98,14 @@ def test_workers_that_come_to_other_bits_again_and_again_end_the_job() -> None:
 def test_bits_that_differed_long_ago_are_forgiven() -> None:
     policy = FailurePolicy(budget=0)
     for number in range(9):
-        policy = policy.after(failed(1, number, Reason.BITS_DIFFER, time=400.0 * number))
+        policy = policy.after(failed(number, number, Reason.BITS_DIFFER, time=400.0 * number))
         assert policy.verdict() is None
+
+
+def test_a_step_at_which_bits_always_differ_ends_the_job_however_long_it_takes() -> None:
+    policy = FailurePolicy(budget=0)
+    for number in range(3):
+        assert policy.failures == () or policy.verdict() is None
+        policy = policy.after(failed(200, number, Reason.BITS_DIFFER, time=9_000.0 * number))
+    verdict = policy.verdict()
+    assert verdict and verdict.reason is Reason.BITS_DIFFER
