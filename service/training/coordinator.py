@@ -547,7 +547,6 @@ class Coordinator:
             members = self._formation.members
             return self._go_back(with_their_cells(found, members), self._agreed)
         self._agreed = self._step
-        self._was_in_company |= len(self.active) > 1
         # Steps that nobody else has taken part in are compared with nobody's.
         if not self._was_in_company or not self._course.verify_every:
             self._verified = self._step
@@ -718,6 +717,7 @@ class Coordinator:
         self._round = Round(self._number, self._step, work, set(parts))
         sends = [self._send(worker, part, self._formation) for worker, part in parts.items()]
         self._formation_is_entered |= isinstance(work, Train)
+        self._was_in_company |= isinstance(work, Train) and len(parts) > 1
         return [Expect(self._number, self._limit(work, self._formation)), *sends]
 
     def _limit(self, work: Work, formation: Formation) -> float:

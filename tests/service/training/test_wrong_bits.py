@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from gradloom.service.errors import Unavailable
 from gradloom.service.fleet.group import Fleet
 from gradloom.service.fleet.local_group import LocalFleet, LocalGroup
 from gradloom.service.fleet.process_pool import ProcessPool
 from gradloom.service.jobs.job import IncidentHappened, Job
 from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.journal import Journal
 from gradloom.service.training.spot_checks import drawn
 from gradloom.service.training.surroundings import Surroundings
 from gradloom.worker import replica, server
@@ -72,6 +74,24 @@ def test_a_bit_flipped_once_in_a_shard_that_is_checked_is_found(
     assert job.receipt.weights_sha256 == undisturbed.receipt.weights_sha256
     assert [(each.reason, each.step) for each in told(around, job)] == [(Reason.BITS_DIFFER, 60)]
     assert [attempt.start_step for attempt in job.attempts] == [0, 40]
+
+
+def test_nothing_later_is_gone_on_from_where_the_service_fails_in_a_dispute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, undisturbed = trained_in(tmp_path / "undisturbed", 3, 3)
+    once = Fault(Point.ROUND_STATE, "flip", (("worker", "1"),), (*BIT, ("nth", 3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "reached", Faults([once]).reached)
+        patch.setattr(Journal, "incident", unavailable)
+        around, job = trained_in(tmp_path / "disturbed", 3, 3)
+    assert not job.state.is_final
+    monkeypatch.setattr(server, "reached", Faults([]).reached)
+    assert trained(around, job).receipt.weights_sha256 == undisturbed.receipt.weights_sha256
+
+
+def unavailable(*_: object) -> None:
+    raise Unavailable("The store cannot be written to.", reason="STORE")
 
 
 class Faulty(LocalFleet):
