@@ -115,7 +115,7 @@ class Coordinator:
         self._wanted = course.workers
         self._crew = Crew()
         self._next_worker = 0
-        self._number = first_round - 1
+        self._number = self._common_round = first_round - 1
         self._step = course.start_step
         self._running = False
         self._ended = False
@@ -392,7 +392,7 @@ class Coordinator:
             reason,
             message,
             max(self._step, stood),
-            self._number,
+            self._common_round,
             worker.ready is not None,
             self._time,
             round.end if round else self._step + 1,
@@ -696,7 +696,8 @@ class Coordinator:
     def _patience(self, workers: list[int]) -> float:
         longest = self._pace.longest_step
         seconds = patience(longest, has_novice=self._crew.have_novice(workers))
-        return min(seconds * 2.0**self._fruitless, MOST_PATIENCE)
+        doubts = self._fruitless + 2 * self._policy.frozen_at(self._step)
+        return min(seconds * 2.0**doubts, MOST_PATIENCE)
 
     def _steps(self) -> int:
         """How many steps the next round has."""
@@ -715,6 +716,10 @@ class Coordinator:
         self._number += 1
         parts = self._parts(work)
         self._round = Round(self._number, self._step, work, set(parts))
+        # Of workers that died together and were asked one after the other, as for a snapshot, the
+        # deaths are one: they count by the newest round that all took part in.
+        if not isinstance(work, Snapshot | Locate):
+            self._common_round = self._number
         sends = [self._send(worker, part, self._formation) for worker, part in parts.items()]
         self._formation_is_entered |= isinstance(work, Train)
         self._was_in_company |= isinstance(work, Train) and len(parts) > 1

@@ -162,6 +162,11 @@ class FailurePolicy:
         ahead = [f.step - step for f in self.failures if f.started and f.step > step]
         return min(ahead, default=None)
 
+    def frozen_at(self, step: int) -> int:
+        """How many workers were taken for frozen at a step: they may have been slow instead."""
+        frozen = (f for f in self.failures if f.reason is Reason.WORKER_FROZEN)
+        return len({f.round for f in frozen if f.may_be_at(step)})
+
     def verdict(self, *, goes_on: bool = False) -> Verdict | None:
         """Why the job is given up after its newest failure; None where it goes on.
 
