@@ -64,22 +64,24 @@ def run(running: Running) -> Speed:
             folder / "data", "127.0.0.1:0", "127.0.0.1:0", "local", cpus=running.workers
         )
         with Embedded(config) as ready, Client(ready.address) as client:
-            job = client.submit(_spec(running, folder))
+            training = Training(running.batch, steps=_STEPS, shards=running.shards)
+            job = client.submit(spec_of(running.model, folder, training, running.workers))
             points = tuple(_points(client, job, _SETTLE_SECONDS + running.seconds))
             parameters = job.plan.parameters if job.plan else 0
             _end(client, job)
     return Speed(rate(points, _SETTLE_SECONDS), parameters)
 
 
-def _spec(running: Running, folder: Path) -> JobSpec:
+def spec_of(model: str, folder: Path, training: Training, workers: int) -> JobSpec:
+    """A job that trains one of the models by Adam on the random rows in a folder."""
     return JobSpec(
-        name=running.model,
+        name=model,
         data=replace(DATA, path=str(folder / DATA.path)),
-        model=TASKS[running.model].model,
+        model=TASKS[model].model,
         loss=SoftmaxCrossEntropy(),
         optimizer=Optimizer(Adam(1e-3)),
-        training=Training(running.batch, steps=_STEPS, shards=running.shards),
-        resources=Resources(running.workers),
+        training=training,
+        resources=Resources(workers),
     )
 
 

@@ -21,16 +21,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.contestant import ROOT
+from benchmarks.job import spec_of
 from benchmarks.machine import machine
 from benchmarks.models import TASKS
-from benchmarks.random_rows import DATA, write_rows
+from benchmarks.random_rows import write_rows
 from gradloom.service.client import Client
 from gradloom.service.config import ServerConfig
 from gradloom.service.jobs.job import Job
-from gradloom.service.jobs.spec import JobSpec, Resources, Training
+from gradloom.service.jobs.spec import Training
 from gradloom.service.server import Embedded
 from gradloom.service.watching import ProgressEvent
-from gradloom.worker.engine.spec import Adam, Optimizer, SoftmaxCrossEntropy
 
 _WORKERS = 3
 _SLOW = 1
@@ -88,7 +88,9 @@ def run(case: Case, way: Way) -> Run:
             folder / "data", "127.0.0.1:0", "127.0.0.1:0", "local", cpus=_WORKERS, warm_workers=0
         )
         with _said(variables), Embedded(config) as ready, Client(ready.address) as client:
-            return _watched(client, client.submit(_spec(case, folder)), way)
+            training = Training(case.batch, steps=case.steps, shards=case.shards)
+            spec = spec_of(case.model, folder, training, _WORKERS)
+            return _watched(client, client.submit(spec), way)
 
 
 @contextmanager
@@ -101,18 +103,6 @@ def _said(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def _spec(case: Case, folder: Path) -> JobSpec:
-    return JobSpec(
-        name=case.model,
-        data=replace(DATA, path=str(folder / DATA.path)),
-        model=TASKS[case.model].model,
-        loss=SoftmaxCrossEntropy(),
-        optimizer=Optimizer(Adam(1e-3)),
-        training=Training(case.batch, steps=case.steps, shards=case.shards),
-        resources=Resources(_WORKERS),
-    )
 
 
 def _watched(client: Client, job: Job, way: Way) -> Run:

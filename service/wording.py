@@ -1,5 +1,6 @@
-"""Numbers and times as people read them."""
+"""Numbers, times and versions as people read them."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
@@ -67,3 +68,8 @@ def size(value: int) -> str:
             return f"{amount:.3g} {unit}"
         amount /= 1000
     return f"{amount:.3g} GB"
+
+
+def versions_in_words(names: Iterable[str], versions: Mapping[str, str]) -> str:
+    """Some of the versions that are installed somewhere."""
+    return ", ".join(f"{name} {versions.get(name, 'none')}" for name in names)

@@ -222,9 +222,7 @@ class Replica:
             statistics += [self._shard(leaf, rows, bounds, aid) for leaf in leaves]
         else:
             for group in self._groups(leaves, bounds):
-                begin, end = bounds[group[0].place][0], bounds[group[-1].place][1]
-                self._fill(self._data.training, rows[begin:end], self._plan)
-                statistics += self._train(group, bounds)
+                statistics += self._train(group, rows, bounds)
         looks = [
             self._look(rows, bounds, leaf.place, counted)
             for leaf, counted in zip(leaves, statistics, strict=True)
@@ -291,8 +289,10 @@ class Replica:
 
         Overwrites what compute left in the registers.
         """
-        (seen,) = self.compute(shard, shard + 1).values()
-        statistics = np.array(seen.statistics, np.float64)
+        leaves, _ = schedule(shard, shard + 1, self.task.shards)
+        self._plan.read(self.state.parameters)
+        (counted,) = self._train(leaves, *self._batch())
+        statistics = np.array(counted, np.float64)
         gradient = self._plan.registers[0]
         return fingerprint(gradient) + fingerprint(statistics.view(np.float32))
 
@@ -341,7 +341,9 @@ class Replica:
         else:
             yield from ((leaf,) for leaf in group)
 
-    def _train(self, group: Group, bounds: Bounds) -> tuple[Statistics, ...]:
+    def _train(self, group: Group, rows: Rows, bounds: Bounds) -> tuple[Statistics, ...]:
+        begin, end = bounds[group[0].place][0], bounds[group[-1].place][1]
+        self._fill(self._data.training, rows[begin:end], self._plan)
         keys = [self._key(leaf.place) for leaf in group]
         for leaf in group:
             reached(Point.SHARD_FORWARD, step=self.state.step, shard=leaf.place)

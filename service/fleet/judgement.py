@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gradloom.service.fleet.cluster import Cluster, Link, Node
+from gradloom.service.wording import versions_in_words
 
 
 class Code(StrEnum):
@@ -75,12 +76,11 @@ def _versions(cluster: Cluster) -> Iterator[Problem]:
         there = node.facts.versions or {}
         other = [name for name in here if there.get(name, "none") != here[name]]
         if other:
-            differences = ", ".join(f"{name} {there.get(name, 'none')}" for name in other)
-            ours = ", ".join(f"{name} {here[name]}" for name in other)
             yield Problem(
                 Code.VERSIONS_DIFFER,
                 (node.name,),
-                f"{node.name} has {differences}, and this machine {ours}: install the same "
+                f"{node.name} has {versions_in_words(other, there)}, and this machine "
+                f"{versions_in_words(other, here)}: install the same "
                 "release of Gradloom with the same packages on both.",
             )
 

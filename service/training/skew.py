@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from gradloom.service.wording import versions_in_words
+
 # Releases of Python differ in what we use of it from one minor version to the next.
 _PARTS = {"python": 2}
 # What decides the bits, and whether a worker understands what it is told. Others, Ray's and those
@@ -15,15 +17,12 @@ def skew(worker: str, here: Mapping[str, str], there: Mapping[str, str]) -> str:
     if not other:
         return ""
     return (
-        f"{worker} has {_listed(other, there)}, and the service {_listed(other, here)}: install "
-        "the same release of Gradloom with the same packages on both."
+        f"{worker} has {versions_in_words(other, there)}, and the service "
+        f"{versions_in_words(other, here)}: install the same release of Gradloom with the same "
+        "packages on both."
     )
 
 
 def _told(name: str, versions: Mapping[str, str]) -> str:
     """A version, as far as it matters."""
     return ".".join(versions.get(name, "none").split(".")[: _PARTS.get(name)])
-
-
-def _listed(names: list[str], versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {versions.get(name, 'none')}" for name in names)

@@ -112,7 +112,7 @@ class ReadAhead(Generic[Held]):
         self._what = what
         self._along = along
         self._patience = patience
-        self._told = monotonic()
+        self._told_at = monotonic()
         self._is_started = False
         weakref.finalize(self, self._shelf.close)
 
@@ -169,9 +169,9 @@ class ReadAhead(Generic[Held]):
 
     def _tell(self) -> None:
         """Now and then, though one block after the other comes: many of them take long."""
-        if monotonic() - self._told >= _MOMENT_SECONDS:
+        if monotonic() - self._told_at >= _MOMENT_SECONDS:
             go_on_waiting()
-            self._told = monotonic()
+            self._told_at = monotonic()
 
     def _take_over(self) -> None:
         with self._shelf.changed:
