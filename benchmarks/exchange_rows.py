@@ -123,7 +123,7 @@ def _best(bursts: Sequence[Burst]) -> float:
 
 
 def frames(cells: Sequence[int], size: int, piece: int = 65536) -> int:
-    """Notes of members to leaders and back, of leaders to each other, and pieces of slices.
+    """Notes of members to leaders and back, of leaders to each other, and pieces of vectors.
 
     Exact where each cell's slice is of equal length and each cell hands over one node.
     """
@@ -132,6 +132,8 @@ def frames(cells: Sequence[int], size: int, piece: int = 65536) -> int:
     notes = _AGREEMENTS * (2 * followers + count * (count - 1))
     if count == 1:
         return notes
+    if count == 2:  # they trade nodes
+        return notes + followers + 2 * -(-size // piece)
     pieces = -(-size // count // piece)
     return notes + followers + 2 * count * (count - 1) * pieces
 

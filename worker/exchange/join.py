@@ -16,7 +16,7 @@ from gradloom.worker.exchange.loom import Loom
 from gradloom.worker.exchange.peers import Peer, Peers
 from gradloom.worker.exchange.roles import Follower, Leader, Lone, Role
 from gradloom.worker.exchange.segment import Memory, attached
-from gradloom.worker.exchange.swap import Swap
+from gradloom.worker.exchange.swap import Swap, Trade
 from gradloom.worker.exchange.topology import Topology
 from gradloom.worker.exchange.tree import Node
 from gradloom.worker.messages import Formation, Member
@@ -68,8 +68,11 @@ def _woven(
 ) -> Loom:
     """slots are those of the cell's members, in their order."""
     whole = slots[0].vectors[topology.registers(topology.leader)]
+    held = _held(topology, slots)
+    if topology.traded:
+        held[topology.traded[1 - topology.own]] = whole
     boards = _boards(topology, slots)
-    return Loom(topology, role, holdings, _held(topology, slots), whole, boards, is_fresh=is_fresh)
+    return Loom(topology, role, holdings, held, whole, boards, is_fresh=is_fresh)
 
 
 def _boards(topology: Topology, slots: Sequence[Memory]) -> Boards:
@@ -188,7 +191,11 @@ class _Leading:
         self._share(state, slots)
         held = _held(topology, slots)
         whole = slots[0].vectors[topology.registers(topology.me)]
-        swap = Swap(topology, held, whole, topology.sources()) if self._leaders else None
+        swap: Swap | Trade | None = None
+        if topology.traded:
+            swap = Trade(topology, held, whole)
+        elif self._leaders:
+            swap = Swap(topology, held, whole, topology.sources())
         role = Leader(self._peers, topology, self._followers, self._leaders, swap)
         return _woven(topology, role, self._holdings, slots, is_fresh=is_fresh)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gradloom.worker.exchange.addition import Addition
+from gradloom.worker.exchange.addition import STRIDE, Addition
 from gradloom.worker.exchange.boards import Boards
 from gradloom.worker.exchange.exchange import Vector
 from gradloom.worker.exchange.holdings import Holdings
@@ -17,7 +17,8 @@ class Loom:
     """One member's end; see Exchange.
 
     A cell's members write to the same memory, so its only messages are those of agreements. Where
-    there are several cells their leaders swap slices, and the sum stands in the cell's memory.
+    there are several cells their leaders swap slices, and the sum stands in the cell's memory; or
+    two of them trade nodes, of which the other's stands there.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Loom:
         *,
         is_fresh: bool,
     ) -> None:
-        """held are the vectors of the cell's nodes, whole is the cell's memory for a sum."""
+        """held are the vectors of nodes, whole is the cell's memory for a sum."""
         self.holdings = holdings
         self.is_fresh = is_fresh
         self.place = topology.place
@@ -40,9 +41,10 @@ class Loom:
         self._whole = whole
         count = len(topology.nodes(topology.me))
         self.registers = holdings.slots.vectors[:count]
-        self._is_one_cell = len(topology.cells) == 1
-        shards = topology.layout.shards
-        self._sum = Addition(root(shards), held, shards) if self._is_one_cell else None
+        shards, adds = topology.layout.shards, len(topology.cells) == 1 or topology.traded
+        self._sum = Addition(root(shards), held, shards) if adds else None
+        self._is_summed = False
+        self._work = np.empty(STRIDE, np.float32)
         self._members = len(topology.members)
 
     @property
@@ -60,10 +62,11 @@ class Loom:
     def begin_sum(self) -> None:
         """See Exchange."""
         self._role.swap()
+        self._is_summed = self._sum is None
 
     def total(self, block: slice, out: Vector) -> Vector:
         """See Exchange."""
-        if self._sum is None:
+        if self._sum is None or self._is_summed:
             np.copyto(out, self._whole[block])
             return out
         return self._sum.into(out, block)
@@ -73,10 +76,17 @@ class Loom:
         if self._sum and self._sum.lone is not None:
             self.agree()
             return self._sum.lone
-        if self._sum:
-            self._sum.into(self._whole[self.place], self.place)
+        if self._sum and not self._is_summed:
+            self._add_up(self._sum)
         self.agree()
         return self._whole
+
+    def _add_up(self, total: Addition) -> None:
+        """Through other memory, as a term of the sum may stand where it is to stand."""
+        for start in range(self.place.start, self.place.stop, STRIDE):
+            block = slice(start, min(start + STRIDE, self.place.stop))
+            self._whole[block] = total.into(self._work[: block.stop - start], block)
+        self._is_summed = True
 
     @property
     def sent(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gradloom.worker.exchange.frames import Kind, bundled, unbundled
 from gradloom.worker.exchange.peers import Peer, Peers
-from gradloom.worker.exchange.swap import Swap
+from gradloom.worker.exchange.swap import Swap, Trade
 from gradloom.worker.exchange.topology import Topology
 
 
@@ -94,7 +94,7 @@ class Leader:
         topology: Topology,
         followers: Sequence[Peer],
         leaders: Sequence[Peer],
-        swap: Swap | None,
+        swap: Swap | Trade | None,
     ) -> None:
         """followers and leaders are in the order of the members and the other cells."""
         self._peers = peers
@@ -140,7 +140,7 @@ class Leader:
         self._swap.reset()
         self._peers.say(self._followers, Kind.SUMMED, b"")
 
-    def _lacking(self, swap: Swap) -> list[Peer]:
+    def _lacking(self, swap: Swap | Trade) -> list[Peer]:
         """Sums that were added up meanwhile begin to leave."""
         self._peers.flush(self._leaders)
         return [

@@ -3,6 +3,9 @@
 The flat vector is cut into a slice for each cell. A cell sends the nodes that it hands over, slice
 by slice, to the slices' owners; each owner adds up its slice piece by piece as the pieces come,
 and sends the sums to all. Both happen at the same time.
+
+Two cells that hand over one node each trade these instead: as many bytes, and nothing waits for a
+sum.
 """
 
 from collections import deque
@@ -37,13 +40,9 @@ class Swap:
             for cell, nodes in enumerate(handed)
             if cell != self._own
         }
-        self._parts = [Addition(node, held, shards) for node in handed[self._own]]
-        # Sums within the cell, on their way; they have to stand until they have arrived.
-        self._staged = {
-            index: np.empty(topology.layout.size, np.float32)
-            for index, part in enumerate(self._parts)
-            if part.lone is None
-        }
+        self._parts = [
+            _Part(topology, node, held, row) for row, node in enumerate(handed[self._own])
+        ]
         vectors = {node: vector[mine] for node, vector in held.items()} | {
             node: row
             for cell, rows in self._come.items()
@@ -56,14 +55,14 @@ class Swap:
         """Nothing has come of the sum that follows, and nothing has gone."""
         self._is_begun = False
         rows = sum(len(rows) for rows in self._come.values())
-        self._lacking = dict.fromkeys(self._pieces(self._own), rows)
+        self._lacking = {block.start: rows for block in _blocks(self._slices[self._own])}
         here = len(self._lacking)
         self._left = {
-            cell: len(rows) * here + sum(1 for _ in self._pieces(cell))
+            cell: len(rows) * here + sum(1 for _ in _blocks(self._slices[cell]))
             for cell, rows in self._come.items()
         }
         self._sums: dict[int, deque[Frame]] = {cell: deque() for cell in self._come}
-        self._roots: dict[int, Iterator[Frame]] = {cell: self._rooted(cell) for cell in self._come}
+        self._roots = {cell: self._rooted(cell) for cell in self._come}
 
     def begin(self) -> None:
         """Own nodes are ready to be sent."""
@@ -86,21 +85,13 @@ class Swap:
     def place(self, cell: int, header: Header) -> memoryview:
         """Where a piece from a cell belongs. Raises Damaged where it is none that should come."""
         owner = self._own if header.kind == Kind.ROOTS else cell
-        whole = self._slices[owner]
-        end = min(header.offset + _PIECE, whole.stop)
-        is_piece = (
-            whole.start <= header.offset < end
-            and (header.offset - whole.start) % _PIECE == 0
-            and header.length == 4 * (end - header.offset)
-        )
-        if not is_piece:
-            raise Damaged(f"a piece of {header.length} bytes at {header.offset}")
+        block = _block_of(header, self._slices[owner])
         if header.kind == Kind.SUM:
-            return _bytes(self._whole[header.offset : end])
+            return _bytes(self._whole[block])
         if header.row >= len(self._come[cell]):
             raise Damaged(f"a node {header.row} where there is none")
-        row = self._come[cell][header.row]
-        return _bytes(row[header.offset - whole.start : end - whole.start])
+        row, first = self._come[cell][header.row], self._slices[owner].start
+        return _bytes(row[block.start - first : block.stop - first])
 
     def arrived(self, cell: int, header: Header) -> None:
         """A piece from a cell stands in its place."""
@@ -110,32 +101,107 @@ class Swap:
             if self._is_begun and not self._lacking[header.offset]:
                 self._add_up(header.offset)
 
-    def _pieces(self, cell: int) -> Iterator[int]:
-        whole = self._slices[cell]
-        yield from range(whole.start, whole.stop, _PIECE)
-
-    def _block(self, cell: int, offset: int) -> slice:
-        return slice(offset, min(offset + _PIECE, self._slices[cell].stop))
-
     def _rooted(self, cell: int) -> Iterator[Frame]:
-        for offset in self._pieces(cell):
-            block = self._block(cell, offset)
-            for index, part in enumerate(self._parts):
-                body = self._part(index, part, block)
-                yield Frame(Kind.ROOTS, _bytes(body), index, offset)
-
-    def _part(self, index: int, part: Addition, block: slice) -> Vector:
-        if part.lone is not None:
-            return part.lone[block]
-        return part.into(self._staged[index][block], block)
+        for block in _blocks(self._slices[cell]):
+            for part in self._parts:
+                yield part.frame(block)
 
     def _add_up(self, offset: int) -> None:
-        block, first = self._block(self._own, offset), self._slices[self._own].start
+        mine = self._slices[self._own]
+        block = _block_at(offset, mine)
         out = self._whole[block]
-        self._sum.into(out, slice(block.start - first, block.stop - first))
+        self._sum.into(out, slice(block.start - mine.start, block.stop - mine.start))
         frame = Frame(Kind.SUM, _bytes(out), 0, offset)
         for frames in self._sums.values():
             frames.append(frame)
+
+
+class Trade:
+    """Where two cells give each other the whole of the one node that each hands over.
+
+    The other's stands in the cell's memory for a sum; members add it to their own as they update.
+    """
+
+    def __init__(self, topology: Topology, held: Mapping[Node, Vector], whole: Vector) -> None:
+        """held are the vectors of the cell's own nodes."""
+        (node,) = topology.handed_over(topology.cell, topology.sources())
+        self._part = _Part(topology, node, held, 0)
+        self._whole = whole
+        self._all = slice(0, topology.layout.size)
+        self.reset()
+
+    def reset(self) -> None:
+        """See Swap."""
+        self._is_begun = False
+        self._left = sum(1 for _ in _blocks(self._all))
+        self._roots = map(self._part.frame, _blocks(self._all))
+
+    def begin(self) -> None:
+        """See Swap."""
+        self._is_begun = True
+
+    def awaits(self, cell: int) -> bool:  # noqa: ARG002
+        """See Swap."""
+        return bool(self._left)
+
+    def more(self, cell: int) -> Frame | None:  # noqa: ARG002
+        """See Swap."""
+        return next(self._roots, None) if self._is_begun else None
+
+    def place(self, cell: int, header: Header) -> memoryview:  # noqa: ARG002
+        """See Swap."""
+        if header.kind != Kind.ROOTS or header.row:
+            raise Damaged(f"a piece of kind {header.kind}, row {header.row}, in a trade")
+        return _bytes(self._whole[_block_of(header, self._all)])
+
+    def arrived(self, cell: int, header: Header) -> None:  # noqa: ARG002
+        """See Swap."""
+        self._left -= 1
+
+
+class _Part:
+    """A node that a cell hands over."""
+
+    def __init__(
+        self, topology: Topology, node: Node, held: Mapping[Node, Vector], row: int
+    ) -> None:
+        self._row = row
+        self._sum = Addition(node, held, topology.layout.shards)
+        # A sum within the cell, on its way; it has to stand until it has arrived.
+        self._staged = (
+            np.empty(topology.layout.size, np.float32) if self._sum.lone is None else None
+        )
+
+    def frame(self, block: slice) -> Frame:
+        """A piece of it, as it travels."""
+        if self._sum.lone is not None:
+            body = self._sum.lone[block]
+        else:
+            assert self._staged is not None
+            body = self._sum.into(self._staged[block], block)
+        return Frame(Kind.ROOTS, _bytes(body), self._row, block.start)
+
+
+def _blocks(whole: slice) -> Iterator[slice]:
+    for offset in range(whole.start, whole.stop, _PIECE):
+        yield _block_at(offset, whole)
+
+
+def _block_at(offset: int, whole: slice) -> slice:
+    return slice(offset, min(offset + _PIECE, whole.stop))
+
+
+def _block_of(header: Header, whole: slice) -> slice:
+    """The elements that a piece of this part of the vector holds. Raises Damaged."""
+    block = _block_at(header.offset, whole)
+    is_piece = (
+        whole.start <= block.start < block.stop
+        and (block.start - whole.start) % _PIECE == 0
+        and header.length == 4 * (block.stop - block.start)
+    )
+    if not is_piece:
+        raise Damaged(f"a piece of {header.length} bytes at {header.offset}")
+    return block
 
 
 def _bytes(vector: Vector) -> memoryview:

@@ -95,6 +95,13 @@ class Topology:
         return joined(nodes, self.layout.shards)
 
     @cached_property
+    def traded(self) -> tuple[Node, ...]:
+        """The nodes of the cells, in their order, where they trade them; see swap.Trade."""
+        handed = [self.handed_over(cell, self.sources()) for cell in self.cells]
+        trades = [len(nodes) for nodes in handed] == [1, 1]
+        return tuple(node for nodes in handed for node in nodes) if trades else ()
+
+    @cached_property
     def place(self) -> slice:
         """The part of a flat vector that this member updates for its cell."""
         return slices(self.layout.size, len(self.cell))[self.cell.index(self.me)]

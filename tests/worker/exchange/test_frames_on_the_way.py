@@ -45,8 +45,8 @@ def between(tmp_path: Path) -> Iterator[Callable[..., tuple[Proxy, list[object]]
     listeners = [Listener("127.0.0.1") for _ in range(2)]
     closing: list[Listener | Proxy] = [*listeners]
 
-    def run(spoil: Spoil, times: int, count: int) -> tuple[Proxy, list[object]]:
-        formed = formation(listeners, (0, 1), (0, 3, 5), tmp_path, patience=3.0)
+    def run(spoil: Spoil, times: int, count: int, middle: int = 3) -> tuple[Proxy, list[object]]:
+        formed = formation(listeners, (0, 1), (0, middle, 5), tmp_path, patience=3.0)
         proxy = Proxy(listeners[0].address, spoil, times)
         closing.append(proxy)
         first = replace(formed.members[0], address=proxy.address)
@@ -59,12 +59,14 @@ def between(tmp_path: Path) -> Iterator[Callable[..., tuple[Proxy, list[object]]
         each.close()
 
 
+# The first member sums up to two nodes or to one.
+@pytest.mark.parametrize("middle", [3, 4], ids=["slices are swapped", "nodes are traded"])
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("spoil", SPOILS)
 def test_what_was_spoiled_is_sent_again(
-    spoil: Spoil, times: int, between: Callable[..., tuple[Proxy, list[object]]]
+    spoil: Spoil, times: int, middle: int, between: Callable[..., tuple[Proxy, list[object]]]
 ) -> None:
-    proxy, results = between(spoil, times, 3)
+    proxy, results = between(spoil, times, 3, middle)
     assert results == [True] * 6
     assert proxy.spoiled == times
 

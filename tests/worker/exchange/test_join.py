@@ -8,10 +8,13 @@ import pytest
 
 from gradloom.worker.exchange.exchange import Layout
 from gradloom.worker.exchange.listener import Listener
+from gradloom.worker.exchange.loom import Loom
+from gradloom.worker.messages import Member
 from tests.worker.exchange.formations import (
     CERTIFICATE,
     enter,
     expected,
+    fill,
     formation,
     step,
     together,
@@ -58,3 +61,36 @@ def test_all_members_come_to_the_bits_of_the_star(
             for exchange, member in zip(exchanges, formed.members, strict=True)
         ]
         assert set(together(tasks)) == {expected(formed, layout, number)}
+
+
+HALVES = {
+    "one cell": ((0, 0), (0, 4, 6)),
+    "cells that swap slices": ((0, 1), (0, 3, 6)),
+    "cells that trade nodes": ((0, 1), (0, 4, 6)),
+    "cells of several that trade nodes": ((0, 0, 1, 1), (0, 1, 4, 5, 6)),
+}
+
+
+@pytest.mark.parametrize(("cells", "ranges"), HALVES.values(), ids=HALVES)
+def test_the_whole_sum_is_the_stars_however_often_it_is_asked_for(
+    cells: tuple[int, ...], ranges: tuple[int, ...], listeners: list[Listener], tmp_path: Path
+) -> None:
+    layout = Layout(SIZE, 2, 6)
+    ears = listeners[: len(cells)]
+    formed = formation(ears, cells, ranges, tmp_path)
+    exchanges = enter(formed, ears, layout)
+
+    def wholes(exchange: Loom, member: Member, number: int) -> tuple[bytes, ...]:
+        fill(exchange, member, layout, number)
+        exchange.agree()
+        exchange.begin_sum()
+        found = exchange.whole().tobytes(), exchange.whole().tobytes()
+        exchange.agree()
+        return found
+
+    for number in range(2):
+        tasks = [
+            lambda e=exchange, m=member, n=number: wholes(e, m, n)
+            for exchange, member in zip(exchanges, formed.members, strict=True)
+        ]
+        assert set(together(tasks)) == {(expected(formed, layout, number),) * 2}

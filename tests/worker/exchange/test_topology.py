@@ -44,6 +44,21 @@ def test_a_cell_hands_over_what_its_members_add_up_to() -> None:
     assert view.handed_over(view.cells[1], view.sources()) == (Node(0, 5),)
 
 
+def halves(*bounds: int) -> Topology:
+    """Cells of one member each, with these ranges of shards."""
+    members = tuple(Member(n, n, "a:1", 0, a, b) for n, (a, b) in enumerate(pairwise(bounds)))
+    return Topology(Formation(1, members, b"", "", 1.0), 0, Layout(BLOCK, 2, bounds[-1]))
+
+
+def test_two_cells_that_hand_over_a_node_each_trade_them() -> None:
+    assert halves(0, 4, 6).traded == (*cover(0, 4, 6), *cover(4, 6, 6))
+
+
+@pytest.mark.parametrize("bounds", [(0, 3, 6), (0, 6, 6), (0, 6), (0, 2, 4, 6)])
+def test_cells_do_not_trade_where_there_are_more_nodes_or_fewer(bounds: tuple[int, ...]) -> None:
+    assert halves(*bounds).traded == ()
+
+
 @pytest.mark.parametrize("leaves", range(1, 20))
 def test_what_members_of_a_cell_cover_is_joined_to_the_cover_of_all(leaves: int) -> None:
     random = Random(leaves)
