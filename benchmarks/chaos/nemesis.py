@@ -289,7 +289,8 @@ def _tear(files: Sequence[Path], size: float) -> str:
     """Cuts the newest file, and leaves a part of a next one."""
     length = int(files[-1].stat().st_size * size)
     os.truncate(files[-1], length)
-    files[-1].with_name("step-999999999.partial").write_bytes(b"\0" * length)
+    with suppress(OSError):  # where the disk has been filled, as much as there is room for
+        files[-1].with_name("step-999999999.partial").write_bytes(b"\0" * length)
     return f"{files[-1].name} cut to {length} bytes"
 
 

@@ -26,6 +26,14 @@ def test_a_flip_changes_one_bit(tmp_path: Path) -> None:
     assert [place for place, byte in enumerate(content) if byte] == [49]
 
 
+def test_what_is_torn_on_a_full_disk_is_torn_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "step-000000007.safetensors"
+    path.write_bytes(bytes(100))
+    (tmp_path / "step-999999999.partial").symlink_to("/dev/full")
+    assert _DAMAGES[Kind.TEAR_CHECKPOINT]([path], 0.5) == f"{path.name} cut to 50 bytes"
+    assert path.stat().st_size == 50
+
+
 def test_a_torn_file_is_shorter_and_a_part_of_another_lies_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "step-000000007.safetensors"
     path.write_bytes(bytes(100))
