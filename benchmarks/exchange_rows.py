@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.child import Answer
 from benchmarks.figures import Burst, ratio, step_seconds
+from gradloom.worker.exchange.frames import PIECE
 
 # Two agreements a step; a member says its note and is told all of them.
 _AGREEMENTS = 2
@@ -122,7 +123,7 @@ def _best(bursts: Sequence[Burst]) -> float:
     return min(seconds for burst in bursts for seconds in burst.seconds)
 
 
-def frames(cells: Sequence[int], size: int, piece: int = 65536) -> int:
+def frames(cells: Sequence[int], size: int, piece: int = PIECE // 4) -> int:
     """Notes of members to leaders and back, of leaders to each other, and pieces of vectors.
 
     Exact where each cell's slice is of equal length and each cell hands over one node.

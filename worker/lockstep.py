@@ -92,6 +92,8 @@ class Lockstep:
         self._blocks = tuple(replica.state.blocks(exchange.place))
         longest = max((block.stop - block.start for block in self._blocks), default=0)
         self._work: Vector = np.empty(longest, np.float32)
+        # Seconds of a step in which sums were awaited and added up.
+        self._summing = 0.0
         self.compute_seconds = 0.0
         self.longest_step = 0.0
 
@@ -123,9 +125,10 @@ class Lockstep:
         self._reach(Point.SLICE_SUM)
         self._exchange.begin_sum()
         agreed = self._clock()
+        self._summing = 0.0
         commit = self._made(self._batch(notes))
-        self._replica.seconds.add("exchange", agreed - computed)
-        self._replica.seconds.add("update", self._clock() - agreed)
+        self._replica.seconds.add("exchange", agreed - computed + self._summing)
+        self._replica.seconds.add("update", self._clock() - agreed - self._summing)
         return commit
 
     def _reach(self, point: Point) -> None:
@@ -193,7 +196,9 @@ class Lockstep:
         """
         is_sound, squares = True, []
         for block in self._blocks:
+            began = self._clock()
             total = self._exchange.total(block, self._work[: block.stop - block.start])
+            self._summing += self._clock() - began
             trained, running = self._divided(total, block)
             squares.append(squares_by_block(trained))
             is_sound &= self._write(block, total, batch, 1 / batch.counted)
@@ -202,7 +207,9 @@ class Lockstep:
 
     def _written_whole(self, batch: _Batch) -> tuple[float, bool]:
         """The same where the gradient is clipped, or the rule needs whole parameters."""
+        began = self._clock()
         total, place = self._exchange.whole(), self._exchange.place
+        self._summing += self._clock() - began
         trained, running = self._divided(total[place], place)
         is_sound = math.isfinite(global_norm(running))
         norm, is_sound = self._agreed([squares_by_block(trained)], is_sound=is_sound)

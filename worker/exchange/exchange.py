@@ -78,11 +78,15 @@ class Exchange(Protocol):
     def begin_sum(self) -> None:
         """Makes totals available, once all members have agreed that their registers are filled.
 
-        Between cells this swaps slices and takes as long as the network does.
+        Between cells it begins what takes as long as the network does; a member that is its whole
+        cell adds up and updates while the rest is on its way, so blocks are best taken in order.
         """
 
     def total(self, block: slice, out: Vector) -> Vector:
-        """The sum over all shards of a block within place, in the tree's order; out may hold it."""
+        """The sum over all shards of a block within place, in the tree's order; out may hold it.
+
+        Waits until what it takes has come.
+        """
 
     def whole(self) -> Vector:
         """The sum of the whole vector; agrees, so every member has to call it. Not to be changed.

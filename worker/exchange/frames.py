@@ -21,7 +21,7 @@ Body = bytes | bytearray | memoryview
 _COUNT = struct.Struct("<I")
 
 # The longest piece of a vector in a frame, and the longest note that may come.
-PIECE = 1 << 18
+PIECE = 1 << 20
 LONGEST = 1 << 26
 
 

@@ -66,6 +66,7 @@ class Loom:
 
     def total(self, block: slice, out: Vector) -> Vector:
         """See Exchange."""
+        self._role.await_sum(block)
         if self._sum is None or self._is_summed:
             np.copyto(out, self._whole[block])
             return out
@@ -83,6 +84,7 @@ class Loom:
 
     def _add_up(self, total: Addition) -> None:
         """Through other memory, as a term of the sum may stand where it is to stand."""
+        self._role.await_sum(self.place)
         for start in range(self.place.start, self.place.stop, STRIDE):
             block = slice(start, min(start + STRIDE, self.place.stop))
             self._whole[block] = total.into(self._work[: block.stop - start], block)

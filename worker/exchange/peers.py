@@ -273,11 +273,19 @@ class Peers:
             if peer.is_connected and not peer.link.owes:
                 self.send(peer, Frame(Kind.WAITING))
 
-    def linger(self) -> None:
-        """Hears what has come, and tells all that this member lives, while none is waited for."""
+    def glance(self) -> None:
+        """Hears what has come, and writes what there is room for, without waiting."""
         try:
             for key, mask in self._selector.select(0):
                 key.data(mask)
+        except (Broken, NoRoom) as error:
+            self._tell(error)
+            raise
+
+    def linger(self) -> None:
+        """Hears what has come, and tells all that this member lives, while none is waited for."""
+        self.glance()
+        try:
             self._say_that_it_lives()
         except (Broken, NoRoom) as error:
             self._tell(error)

@@ -17,7 +17,10 @@ class Role(Protocol):
         """Waits for all; their notes, in members' order. Raises Broken."""
 
     def swap(self) -> None:
-        """Waits until the cell has the sum over all cells. Raises Broken."""
+        """Begins what leads to the sum over all cells; agree ends it. Raises Broken."""
+
+    def await_sum(self, block: slice) -> None:
+        """Waits until there is what the sum over a block takes. Raises Broken."""
 
     @property
     def sent(self) -> tuple[int, int]:
@@ -38,6 +41,9 @@ class Lone:
         return (note,)
 
     def swap(self) -> None:
+        """See Role."""
+
+    def await_sum(self, block: slice) -> None:
         """See Role."""
 
     @property
@@ -70,6 +76,9 @@ class Follower:
         """See Role."""
         if self._swaps:
             self._peers.hear_note(self._leader, Kind.SUMMED)
+
+    def await_sum(self, block: slice) -> None:
+        """See Role."""
 
     @property
     def sent(self) -> tuple[int, int]:
@@ -105,6 +114,7 @@ class Leader:
         places = {member.worker: place for place, member in enumerate(topology.members)}
         self._places = [places[member.worker] for cell in topology.cells for member in cell]
         self._swap = swap
+        self._is_swapping = False
         if swap:
             for cell, peer in zip(self._others, self._leaders, strict=True):
                 peer.link.place = partial(swap.place, cell)
@@ -113,6 +123,7 @@ class Leader:
 
     def agree(self, note: bytes) -> tuple[bytes, ...]:
         """See Role."""
+        self._end_swap()
         cell = (note, *[self._peers.hear_note(peer, Kind.NOTE) for peer in self._followers])
         notes = self._ordered(self._with_others(cell)) if self._leaders else cell
         if self._followers:
@@ -132,13 +143,33 @@ class Leader:
         return tuple(note for _, note in sorted(notes))
 
     def swap(self) -> None:
-        """See Role."""
+        """See Role. Followers are told when all is there, a leader alone adds up meanwhile."""
         if self._swap is None:
             return
         self._swap.begin()
-        self._peers.wait(partial(self._lacking, self._swap))
-        self._swap.reset()
-        self._peers.say(self._followers, Kind.SUMMED, b"")
+        self._is_swapping = True
+        if self._followers:
+            self._end_swap()
+            self._peers.say(self._followers, Kind.SUMMED, b"")
+        else:
+            self._peers.flush(self._leaders)
+
+    def await_sum(self, block: slice) -> None:
+        """See Role. Lets pieces come and go between two blocks, too."""
+        if self._swap is None or not self._is_swapping:
+            return
+        self._peers.glance()
+        self._peers.wait(partial(self._lacking_for, self._swap, block))
+
+    def _lacking_for(self, swap: Swap | Trade, block: slice) -> list[Peer]:
+        late = self._lacking(swap)
+        return [] if swap.stands(block) else late
+
+    def _end_swap(self) -> None:
+        if self._swap is not None and self._is_swapping:
+            self._peers.wait(partial(self._lacking, self._swap))
+            self._swap.reset()
+            self._is_swapping = False
 
     def _lacking(self, swap: Swap | Trade) -> list[Peer]:
         """Sums that were added up meanwhile begin to leave."""

@@ -61,6 +61,7 @@ class Swap:
             cell: len(rows) * here + sum(1 for _ in _blocks(self._slices[cell]))
             for cell, rows in self._come.items()
         }
+        self._ends = [each.start for each in self._slices]
         self._sums: dict[int, deque[Frame]] = {cell: deque() for cell in self._come}
         self._roots = {cell: self._rooted(cell) for cell in self._come}
 
@@ -74,6 +75,13 @@ class Swap:
     def awaits(self, cell: int) -> bool:
         """Whether something is still to come from a cell, or to be sent there."""
         return bool(self._left[cell] or self._sums[cell])
+
+    def stands(self, block: slice) -> bool:
+        """Whether what members need for the sum over a block is there; pieces come in order."""
+        return all(
+            min(block.stop, each.stop) <= max(end, block.start)
+            for each, end in zip(self._slices, self._ends, strict=True)
+        )
 
     def more(self, cell: int) -> Frame | None:
         """What goes to a cell next, sums first."""
@@ -96,7 +104,9 @@ class Swap:
     def arrived(self, cell: int, header: Header) -> None:
         """A piece from a cell stands in its place."""
         self._left[cell] -= 1
-        if header.kind == Kind.ROOTS:
+        if header.kind == Kind.SUM:
+            self._ends[cell] = header.offset + header.length // 4
+        else:
             self._lacking[header.offset] -= 1
             if self._is_begun and not self._lacking[header.offset]:
                 self._add_up(header.offset)
@@ -111,6 +121,7 @@ class Swap:
         block = _block_at(offset, mine)
         out = self._whole[block]
         self._sum.into(out, slice(block.start - mine.start, block.stop - mine.start))
+        self._ends[self._own] = block.stop
         frame = Frame(Kind.SUM, _bytes(out), 0, offset)
         for frames in self._sums.values():
             frames.append(frame)
@@ -133,7 +144,7 @@ class Trade:
     def reset(self) -> None:
         """See Swap."""
         self._is_begun = False
-        self._left = sum(1 for _ in _blocks(self._all))
+        self._end = 0
         self._roots = map(self._part.frame, _blocks(self._all))
 
     def begin(self) -> None:
@@ -142,7 +153,11 @@ class Trade:
 
     def awaits(self, cell: int) -> bool:  # noqa: ARG002
         """See Swap."""
-        return bool(self._left)
+        return bool(self._end < self._all.stop)
+
+    def stands(self, block: slice) -> bool:
+        """See Swap."""
+        return bool(block.stop <= self._end)
 
     def more(self, cell: int) -> Frame | None:  # noqa: ARG002
         """See Swap."""
@@ -156,7 +171,7 @@ class Trade:
 
     def arrived(self, cell: int, header: Header) -> None:  # noqa: ARG002
         """See Swap."""
-        self._left -= 1
+        self._end = header.offset + header.length // 4
 
 
 class _Part:

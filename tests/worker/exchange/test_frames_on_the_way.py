@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from gradloom.worker.exchange.exchange import Broken, Layout, Why
+from gradloom.worker.exchange.frames import PIECE
 from gradloom.worker.exchange.listener import Listener
 from tests.worker.exchange.formations import enter, formation, steps
 from tests.worker.exchange.proxy import Proxy, Spoil
 
 # Some pieces for each slice.
-LAYOUT = Layout(20 * 8192 + 5, 2, 5)
+LAYOUT = Layout(5 * PIECE // 4 + 5, 2, 5)
 
 
 def flip_in_the_body(frame: bytes) -> list[bytes]:
