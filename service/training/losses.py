@@ -1,0 +1,65 @@
+"""Workers that a run lost: failures that are not judged yet, and what becomes of the job. Pure."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.events import End
+from gradloom.service.training.policies import Failure, FailurePolicy
+
+
+class Losses:
+    """Failures wait until it is known at which step they were, and whether a node went with them.
+
+    policy has those that were judged, in this run and in those before it.
+    """
+
+    def __init__(self, policy: FailurePolicy) -> None:
+        self.policy = policy
+        self._unjudged: list[Failure] = []
+
+    def add(self, failure: Failure) -> None:
+        """One more, to be judged later."""
+        self._unjudged.append(failure)
+
+    def excuse(self, node: str) -> None:
+        """The deaths on a node were that node's fault."""
+        self.policy = self.policy.excusing(node)
+
+    def went_with_their_node(self, workers: Collection[int]) -> None:
+        """These workers were lost as their node was."""
+        self._unjudged = [
+            replace(failure, reason=Reason.NODE_LOST) if failure.worker in workers else failure
+            for failure in self._unjudged
+        ]
+
+    def were_at(self, step: int) -> None:
+        """They happened on the way from this step to the next one."""
+        self._unjudged = [replace(each, step=step, end=step + 1) for each in self._unjudged]
+
+    @property
+    def are_to_be_judged(self) -> bool:
+        """Whether there are any since they were last judged."""
+        return bool(self._unjudged)
+
+    def judge(self, *, goes_on: bool, may_wait: bool) -> End | None:
+        """The job's end, if it has come to that.
+
+        goes_on: others train meanwhile. may_wait: the job may go back to the queue.
+        """
+        unjudged, self._unjudged = self._unjudged, []
+        for failure in unjudged:
+            if failure.finds_no_place and may_wait:
+                return End(State.QUEUED, failure.reason, failure.message)
+            self.policy = self.policy.after(failure)
+            verdict = self.policy.verdict(goes_on=goes_on)
+            if verdict is not None:
+                return End(State.FAILED, verdict.reason, verdict.message)
+        return None
+
+
+def place_of(failure: Failure, stood: int) -> str:
+    """Where in a round of several steps a worker failed, as far as that is known."""
+    if stood >= failure.step:
+        return f" (after step {stood})"
+    return f" (at one of the {failure.steps})" if failure.end > failure.step + 1 else ""
