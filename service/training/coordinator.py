@@ -35,7 +35,7 @@ from gradloom.service.training.events import (
     KeepModel,
     Located,
     MarkRunning,
-    NodeSuspect,
+    NodesSuspect,
     NoRoom,
     NotFinite,
     Report,
@@ -54,6 +54,7 @@ from gradloom.service.training.policies import Failure, FailurePolicy
 from gradloom.service.training.round import Round, Word
 from gradloom.service.training.shares import divide
 from gradloom.service.training.staff import Staff
+from gradloom.service.training.suspects import suspicion
 from gradloom.service.training.timing import Timing
 from gradloom.service.training.trust import Trust
 from gradloom.worker.messages import Content, Evaluate, Locate, Snapshot, Train, Verify, Work
@@ -143,9 +144,8 @@ class Coordinator:
                 return []
             case Located(worker, number, message):
                 return self._located(worker, number, message)
-            case NodeSuspect(node, message):
-                self._losses.excuse(node)
-                return [Report(Reason.NODE_SUSPECT, -1, self._step, message, node)]
+            case NodesSuspect(lives):
+                return self._suspect(self._losses.suspect(lives))
             case Resized():
                 return self._resized(event)
             case CheckpointDue():
@@ -308,10 +308,20 @@ class Coordinator:
         self._crew.look_again_later(worker.relieves)
         if worker.relieves is not None and failure.finds_no_place:
             return [StopWorker(event.worker)]
-        self._losses.add(failure)
+        is_the_last = self._losses.add(failure)
         told = f"{event.message}{place_of(failure, stood)}" if is_in_it else event.message
         report = Report(event.reason, event.worker, self._step, told, worker.node)
-        return [report, StopWorker(event.worker)]
+        suspect = [self._told_suspect(worker.node)] if is_the_last else []
+        return [report, *suspect, StopWorker(event.worker)]
+
+    def _suspect(self, drained: list[str]) -> list[Command]:
+        """Tells of nodes that are drained now, of those where workers are or have died."""
+        here = self._crew.nodes(self._crew).values()
+        told = [node for node in drained if self._losses.excuse(node) or node in here]
+        return [self._told_suspect(node) for node in told]
+
+    def _told_suspect(self, node: str) -> Command:
+        return Report(Reason.NODE_SUSPECT, -1, self._step, suspicion(node), node)
 
     def _judge(self) -> list[Command]:
         """What follows from the failures since it was last asked: the end, or replacements."""

@@ -1,11 +1,12 @@
 """Workers that a run lost: failures that are not judged yet, and what becomes of the job. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.events import End
 from gradloom.service.training.policies import Failure, FailurePolicy
+from gradloom.service.training.suspects import DEATHS
 
 
 class Losses:
@@ -17,14 +18,34 @@ class Losses:
     def __init__(self, policy: FailurePolicy) -> None:
         self.policy = policy
         self._unjudged: list[Failure] = []
+        self._lives: dict[str, int] = {}
 
-    def add(self, failure: Failure) -> None:
-        """One more, to be judged later."""
+    @property
+    def drained(self) -> frozenset[str]:
+        """Nodes that killed workers of several jobs: deaths on them are their fault."""
+        return frozenset(node for node, lives in self._lives.items() if not lives)
+
+    def add(self, failure: Failure) -> bool:
+        """One more, to be judged later; whether it is the one that drains its node."""
         self._unjudged.append(failure)
+        node, before = failure.node, self.drained
+        if failure.reason in DEATHS and node in self._lives:
+            self._lives[node] = max(self._lives[node] - 1, 0)
+        if node in self.drained:
+            self.excuse(node)
+        return node in self.drained - before
 
-    def excuse(self, node: str) -> None:
-        """The deaths on a node were that node's fault."""
+    def suspect(self, lives: Mapping[str, int]) -> list[str]:
+        """What deaths of all jobs come to; the nodes that are drained since it was last said."""
+        before, self._lives = self.drained, dict(lives)
+        return sorted(self.drained - before)
+
+    def excuse(self, node: str) -> bool:
+        """The deaths on a node were that node's fault; whether there were any."""
+        before = self.policy, self._unjudged
         self.policy = self.policy.excusing(node)
+        self._unjudged = [failure.excused(node) for failure in self._unjudged]
+        return before != (self.policy, self._unjudged)
 
     def went_with_their_node(self, workers: Collection[int]) -> None:
         """These workers were lost as their node was."""
