@@ -55,15 +55,26 @@ class Staff:
         return StartWorker(worker, self._losses.policy.backoff())
 
     def dismiss(self) -> list[Command]:
-        """Lets go of workers that are too many, of those first whose leaving costs least."""
+        """Lets go of workers that are too many, of those first whose leaving costs least.
+
+        That is of those on nodes that are drained, if the state is elsewhere, too.
+        """
+        bad = self._on_drained_nodes()
         by_cost = sorted(
             self._crew,
-            key=lambda n: (self._crew[n].ready is not None, self._crew[n].holds, -n),
+            key=lambda n: (n not in bad, self._crew[n].ready is not None, self._crew[n].holds, -n),
         )
         dismissed = by_cost[: max(len(self._crew) - self._most, 0)]
         for worker in dismissed:
             del self._crew[worker]
         return [StopWorker(worker) for worker in dismissed]
+
+    def _on_drained_nodes(self) -> frozenset[int]:
+        """Workers that may be lost soon, and can be spared."""
+        drained = self._losses.drained
+        bad = frozenset(n for n, node in self._crew.nodes(self._crew).items() if node in drained)
+        holders = set(self._crew.holders(self._crew))
+        return frozenset() if holders and holders <= bad else bad
 
     def recycle(self, active: tuple[int, ...]) -> list[Command]:
         """Starts another one for a worker whose memory grows; one at a time."""
