@@ -164,6 +164,7 @@ class Coordinator:
         if worker is None:
             return []
         worker.ready = event
+        self._losses.one_has_started()
         return [] if self._running else self._run_when_enough_are_ready()
 
     def _run_when_enough_are_ready(self) -> list[Command]:
@@ -309,6 +310,8 @@ class Coordinator:
         if worker.relieves is not None and failure.finds_no_place:
             return [StopWorker(event.worker)]
         is_the_last = self._losses.add(failure)
+        if not self._losses.is_news(failure):
+            return [StopWorker(event.worker)]
         told = f"{event.message}{place_of(failure, stood)}" if is_in_it else event.message
         report = Report(event.reason, event.worker, self._step, told, worker.node)
         suspect = [self._told_suspect(worker.node)] if is_the_last else []

@@ -19,6 +19,7 @@ class Losses:
         self.policy = policy
         self._unjudged: list[Failure] = []
         self._lives: dict[str, int] = {}
+        self._told: set[tuple[Reason, str]] = set()
 
     @property
     def drained(self) -> frozenset[str]:
@@ -34,6 +35,18 @@ class Losses:
         if node in self.drained:
             self.excuse(node)
         return node in self.drained - before
+
+    def is_news(self, failure: Failure) -> bool:
+        """Whether it is to be told: workers that cannot start are tried again and again."""
+        if failure.started:
+            return True
+        before, why = len(self._told), _why_not_started(failure)
+        self._told.add((failure.reason, why))
+        return len(self._told) > before
+
+    def one_has_started(self) -> None:
+        """A worker is ready: if others cannot start after that, it is told anew."""
+        self._told.clear()
 
     def suspect(self, lives: Mapping[str, int]) -> list[str]:
         """What deaths of all jobs come to; the nodes that are drained since it was last said."""
@@ -77,6 +90,13 @@ class Losses:
             if verdict is not None:
                 return End(State.FAILED, verdict.reason, verdict.message)
         return None
+
+
+def _why_not_started(failure: Failure) -> str:
+    """What one after the other says, whatever its number; how little room there is may vary."""
+    if failure.finds_no_place:
+        return ""
+    return failure.message.replace(f"worker {failure.worker}", "worker")
 
 
 def place_of(failure: Failure, stood: int) -> str:

@@ -299,7 +299,8 @@ class Run:
         if not expected:
             self._journal.arithmetic(str(facts.get("profile")), found)
         elif expected != found:
-            return self._failed(worker, Reason.WORKER_REFUSED, _refusal(worker, found, expected))
+            told = _refusal(f"worker {worker} on {node}", found, expected)
+            return self._failed(worker, Reason.WORKER_REFUSED, told)
         return WorkerReady(worker, node, str(facts.get("address")), pid)
 
     @property
@@ -504,10 +505,8 @@ def _engine_changed(began: int) -> str:
     )
 
 
-def _refusal(worker: int, found: str, expected: str) -> str:
-    return (
-        f"worker {worker} computes other bits: its self-test is {found[:12]}, not {expected[:12]}"
-    )
+def _refusal(worker: str, found: str, expected: str) -> str:
+    return f"{worker} computes other bits: its self-test is {found[:12]}, not {expected[:12]}"
 
 
 def _not_finite(number: int, reports: tuple[StepReport, ...]) -> tuple[NotFinite, ...]:
