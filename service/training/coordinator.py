@@ -310,6 +310,8 @@ class Coordinator:
         if worker.relieves is not None and failure.finds_no_place:
             return [StopWorker(event.worker)]
         is_the_last = self._losses.add(failure)
+        if failure.finds_no_place and self._may_wait:
+            return [StopWorker(event.worker)]  # the job's move back to the queue says why
         if not self._losses.is_news(failure):
             return [StopWorker(event.worker)]
         told = f"{event.message}{place_of(failure, stood)}" if is_in_it else event.message
@@ -326,13 +328,18 @@ class Coordinator:
     def _told_suspect(self, node: str) -> Command:
         return Report(Reason.NODE_SUSPECT, -1, self._step, suspicion(node), node)
 
+    @property
+    def _may_wait(self) -> bool:
+        """Whether the job may go back to the queue."""
+        return self._course.is_new and not self._running
+
     def _judge(self) -> list[Command]:
         """What follows from the failures since it was last asked: the end, or replacements."""
         if not self._losses.are_to_be_judged:
             return []
         end = self._losses.judge(
             goes_on=self._running and bool(self.active),
-            may_wait=self._course.is_new and not self._running,
+            may_wait=self._may_wait,
         )
         if end is not None:
             return self._end(end)

@@ -188,7 +188,7 @@ class Run:
         self._watch = Watch()
         self._losses = self._restarts = 0
         self._came_warm = True
-        self._is_again = bool(job.attempts)
+        self._is_again = any(attempt.found_a_place for attempt in job.attempts)
         self._progress = ProgressLog(
             plan_of(job), job.spec.training.update_rows, self._start_step, around.monotonic()
         )
