@@ -3,6 +3,9 @@
 A slow member, and no other, computes its shards one by one and looks between two operations
 whether another one has done the shard meanwhile. Members that would have to wait for it take its
 shards, from the last one backwards. Nobody waits for help.
+
+One by one shards may take far longer than together, as the others compute theirs: who was slow for
+a while would look slow for ever. So now and then it makes a step as the others do, which counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +20,8 @@ from gradloom.worker.faults import Point, reached
 _SLOW = 2.0
 # Shards that take less are not worth the words about them.
 _LEAST_SECONDS = 0.002
+# Steps after which a slow member makes one as the others do.
+_TRIED_EVERY = 50
 # What the newest step counts in the average.
 _NEWEST = 1 / 8
 
@@ -54,13 +59,18 @@ class Aid:
         self._clock = clock
         self._own.looks, self._own.pace = False, 0.0
         self._is_first, self._is_open = True, False
-        self._is_looking = False
+        self._is_looking = self._is_trial = False
+        self._slow_steps = 0
         self._costs: list[float] = []
 
     def begin_step(self, *, is_open: bool) -> None:
         """is_open tells whether members may help each other at this step; all say the same."""
         self._boards.next_step()
         self._is_open = is_open
+        self._slow_steps = self._slow_steps + 1 if self._own.looks else 0
+        self._is_trial = self._slow_steps >= _TRIED_EVERY and is_open and len(self._own.shards) > 1
+        if self._is_trial:
+            self._own.looks, self._slow_steps = False, 0
         self._is_looking = is_open and self._own.looks
         self._costs = []
 
@@ -102,7 +112,7 @@ class Aid:
         cost = self._cost(spent / count)
         # The first step binds and tries what the others find bound.
         if not self._is_first:
-            self._own.pace = averaged(self._own.pace, cost)
+            self._own.pace = cost if self._is_trial else averaged(self._own.pace, cost)
             self._own.looks = is_slow(self._own.pace, [each.pace for each in self._boards.others])
         self._is_first = False
         return cost * count

@@ -1,7 +1,7 @@
 """The cluster as the service knows it: its nodes and CPUs now, or since when it cannot be asked."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -89,8 +89,8 @@ class Cluster:
 
     @property
     def cpus(self) -> int:
-        """CPUs of all nodes together that are not avoided."""
-        return max(1, int(sum(node.cpus for node in self._usable)))
+        """CPUs that workers have or may get; see cpus_for_workers."""
+        return cpus_for_workers(self.nodes, self._avoided)
 
     @property
     def _usable(self) -> tuple[Node, ...]:
@@ -170,6 +170,15 @@ class Cluster:
                 there = NodeAffinitySchedulingStrategy(node, soft=False)
                 self._wardens[node] = _WARDEN.options(scheduling_strategy=there).remote()
             return self._wardens[node]
+
+
+def cpus_for_workers(nodes: Iterable[Node], avoided: Collection[str]) -> int:
+    """CPUs of all nodes together; of one that is avoided those alone that somebody holds.
+
+    Who works there still has one of its own, and takes none from who is to work elsewhere.
+    """
+    each = (node.cpus - node.free if node.name in avoided else node.cpus for node in nodes)
+    return max(1, int(sum(each)))
 
 
 def _node(told: Mapping[str, Any], free: Mapping[str, Mapping[str, float]]) -> Node:

@@ -53,7 +53,7 @@ class RayFleet:
 
     @property
     def cpus(self) -> int:
-        """CPUs of the nodes that live."""
+        """CPUs of the nodes that live; of those that are avoided what workers hold there."""
         return self._cluster.cpus
 
     @property
@@ -67,7 +67,7 @@ class RayFleet:
         return frozenset(node.name for node in self._cluster.nodes)
 
     def avoid(self, nodes: frozenset[str]) -> None:
-        """Asks for new actors elsewhere, and counts the CPUs of other nodes only.
+        """Asks for new actors elsewhere, and does not count the CPUs that are free there.
 
         Where no other node lives they are used nevertheless.
         """

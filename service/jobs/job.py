@@ -64,6 +64,11 @@ class Attempt:
     cause: Reason | None = None
     message: str = ""
 
+    @property
+    def found_a_place(self) -> bool:
+        """Whether the job had its workers, and did not go back to the queue instead."""
+        return self.cause not in (Reason.INSUFFICIENT_CAPACITY, Reason.RAY_UNREACHABLE)
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:

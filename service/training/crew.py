@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gradloom.service.training.events import WorkerReady
+from gradloom.service.training.events import WorkerAnswered, WorkerReady
 from gradloom.service.training.growth import Growth
 from gradloom.service.training.shares import Speeds, apportion, ranges, rearranged
 from gradloom.worker.messages import Formation, Member
@@ -54,6 +54,12 @@ class Crew(dict[int, Worker]):
         """Whoever was to relieve a worker is gone: another one is started after as many rounds."""
         if worker is not None and worker in self:
             self[worker].growth = Growth()
+
+    def trained(self, words: Iterable[WorkerAnswered]) -> None:
+        """Workers made steps, and took up so much memory."""
+        for word in words:
+            if worker := self.get(word.worker):
+                worker.is_novice, worker.growth = False, worker.growth.after(word.resident)
 
     def nodes(self, workers: Iterable[int]) -> dict[int, str]:
         """The nodes of those workers that are there."""

@@ -1,5 +1,6 @@
 """What can happen to a training run, and what can be done about it: plain data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gradloom.service.jobs.states import Reason, State
@@ -123,11 +124,13 @@ class NotFinite:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeSuspect:
-    """Workers of several jobs died on a node, some of them this one's perhaps."""
+class NodesSuspect:
+    """How many deaths of this job's workers nodes have left before they are drained.
 
-    node: str
-    message: str
+    0 where a node is drained. Only nodes are named on which workers of other jobs died.
+    """
+
+    lives: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,7 @@ Event = (
     | Silent
     | RoundOverdue
     | NotFinite
-    | NodeSuspect
+    | NodesSuspect
     | Resized
     | Located
     | CheckpointDue

@@ -13,7 +13,7 @@ from gradloom.service.jobs.job import Job, Queue, StateChanged
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.deadlines import DRAIN
 from gradloom.service.training.runner import turns
-from gradloom.service.training.scheduler import Decision, Demand, Hold, Start, allot, decide
+from gradloom.service.training.scheduler import Decision, Demand, Hold, Start, allot, decide, pause
 from gradloom.service.training.surroundings import Size, Surroundings, Wishes
 from gradloom.service.wording import plural
 
@@ -150,7 +150,9 @@ class Floor:
         demand = _demand(job)
         if job.reason is not Reason.INSUFFICIENT_CAPACITY:
             return demand
-        return replace(demand, no_place=self._around.fleet.lacks(demand.least))
+        since = (self._around.now() - job.transitions[-1].time).total_seconds()
+        rests = job.message if since < pause(job.transitions) else ""
+        return replace(demand, no_place=self._around.fleet.lacks(demand.least) or rests)
 
     def _carry_out(self, job: Job, decision: Decision, sizes: dict[str, Size]) -> None:
         match decision:

@@ -48,9 +48,10 @@ class Journal:
             self.job = self._store.record(self.job.name, end)
 
     def attempt_begins(self, start_step: int) -> None:
-        """Workers are about to be started."""
-        attempt = Attempt(len(self.job.attempts) + 1, self._around.now(), start_step)
-        self._change(attempts=(*self.job.attempts, attempt))
+        """Workers are about to be started; times that they found no place do not count."""
+        before = tuple(attempt for attempt in self.job.attempts if attempt.found_a_place)
+        attempt = Attempt(len(before) + 1, self._around.now(), start_step)
+        self._change(attempts=(*before, attempt))
 
     def attempt_ends(self, end: End) -> None:
         """The workers are gone."""

@@ -56,6 +56,11 @@ class Failure:
     log: tuple[str, ...] = ()
     is_excused: bool = False
 
+    def excused(self, node: str) -> "Failure":
+        """The failure as its node's fault, if it is a death on that node."""
+        is_the_nodes = self.node == node and self.reason in DEATHS
+        return replace(self, is_excused=self.is_excused or is_the_nodes)
+
     @property
     def finds_no_place(self) -> bool:
         """Whether there was nowhere to start it."""
@@ -144,7 +149,7 @@ class FailurePolicy:
 
     def excusing(self, node: str) -> "FailurePolicy":
         """The policy with the deaths on a node taken for that node's fault."""
-        return replace(self, failures=tuple(_excused(f, node) for f in self.failures))
+        return replace(self, failures=tuple(failure.excused(node) for failure in self.failures))
 
     def backoff(self) -> float:
         """Seconds to wait before the newest failure's worker is replaced: 0, 0.5, 1, … 30."""
@@ -272,10 +277,3 @@ def _errors(failures: list[Failure]) -> int:
 
 def _rounds(failures: list[Failure]) -> int:
     return len({failure.round for failure in failures})
-
-
-def _excused(failure: Failure, node: str) -> Failure:
-    return replace(
-        failure,
-        is_excused=failure.is_excused or (failure.node == node and failure.reason in DEATHS),
-    )

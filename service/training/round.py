@@ -41,15 +41,17 @@ class Round:
     @property
     def is_broken(self) -> bool:
         """Whether it cannot become whole any more."""
-        return self.is_torn or not all(
-            isinstance(word, WorkerAnswered) for word in self.answers.values()
-        )
+        return self.is_torn or len(self.words) < len(self.answers)
+
+    @property
+    def words(self) -> list[WorkerAnswered]:
+        """What those said who did their part."""
+        return [word for word in self.answers.values() if isinstance(word, WorkerAnswered)]
 
     @property
     def digests(self) -> dict[int, str]:
         """The hashes that those came to who told one."""
-        words = self.answers.values()
-        return {w.worker: w.digest for w in words if isinstance(w, WorkerAnswered) and w.digest}
+        return {word.worker: word.digest for word in self.words if word.digest}
 
     @property
     def blames(self) -> tuple[Blame, ...]:

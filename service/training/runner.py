@@ -2,7 +2,7 @@
 
 import secrets
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from json import dumps
 
@@ -46,7 +46,7 @@ from gradloom.service.training.events import (
     Located,
     MarkRunning,
     Measured,
-    NodeSuspect,
+    NodesSuspect,
     NoRoom,
     NotFinite,
     Report,
@@ -184,11 +184,11 @@ class Run:
         self._parts: tuple[Answer, ...] = ()
         self._measurements: tuple[tuple[int, float], ...] = ()
         self._hosts: dict[int, tuple[str, int]] = {}
-        self._drained: frozenset[str] = frozenset()
+        self._lives: Mapping[str, int] = {}
         self._watch = Watch()
         self._losses = self._restarts = 0
         self._came_warm = True
-        self._is_again = bool(job.attempts)
+        self._is_again = any(attempt.found_a_place for attempt in job.attempts)
         self._progress = ProgressLog(
             plan_of(job), job.spec.training.update_rows, self._start_step, around.monotonic()
         )
@@ -225,7 +225,8 @@ class Run:
         Before anything else checkpoints go that must not be gone on from: what follows takes time,
         in which the service may be killed.
         """
-        commands = self.coordinator.handle(event)
+        told = (*self._suspected(), event)
+        commands = [command for each in told for command in self.coordinator.handle(each)]
         for command in commands:
             if isinstance(command, End) and command.until is not None:
                 self._keeper.forget_after(command.until)
@@ -241,7 +242,6 @@ class Run:
         if self._wishes.drain.is_set():
             yield Draining()
         yield from self._resized()
-        yield from self._suspected()
         is_quiet = all(isinstance(each, Alive) for each in happened)
         yield from self._elapsed(self._around.monotonic(), is_quiet=is_quiet)
 
@@ -254,14 +254,13 @@ class Run:
         yield Resized(self._course.least, self._course.workers)
 
     def _suspected(self) -> Iterator[Event]:
-        """Nodes that are drained since it was last asked, of those that workers were on."""
-        before, self._drained = (
-            self._drained,
-            self._around.suspects.drained(self._around.monotonic()),
+        """What deaths of other jobs come to, where it is something else than before."""
+        around, before = self._around, self._lives
+        self._lives = around.suspects.lives(
+            self._journal.job.name, around.fleet.nodes, around.monotonic()
         )
-        nodes = {node for node, _ in self._hosts.values()}
-        for node in sorted((self._drained - before) & nodes):
-            yield NodeSuspect(node, _suspicion(node))
+        if self._lives != before:
+            yield NodesSuspect(self._lives)
 
     def _heard(self, happened: WorkerEvent) -> Iterator[Event]:
         match happened:
@@ -300,7 +299,8 @@ class Run:
         if not expected:
             self._journal.arithmetic(str(facts.get("profile")), found)
         elif expected != found:
-            return self._failed(worker, Reason.WORKER_REFUSED, _refusal(worker, found, expected))
+            told = _refusal(f"worker {worker} on {node}", found, expected)
+            return self._failed(worker, Reason.WORKER_REFUSED, told)
         return WorkerReady(worker, node, str(facts.get("address")), pid)
 
     @property
@@ -505,17 +505,8 @@ def _engine_changed(began: int) -> str:
     )
 
 
-def _suspicion(node: str) -> str:
-    return (
-        f"3 workers of 2 jobs or more died on {node} within 10 minutes: it gets no new ones for 10 "
-        "minutes. Look at its kernel's log, its memory and its disk."
-    )
-
-
-def _refusal(worker: int, found: str, expected: str) -> str:
-    return (
-        f"worker {worker} computes other bits: its self-test is {found[:12]}, not {expected[:12]}"
-    )
+def _refusal(worker: str, found: str, expected: str) -> str:
+    return f"{worker} computes other bits: its self-test is {found[:12]}, not {expected[:12]}"
 
 
 def _not_finite(number: int, reports: tuple[StepReport, ...]) -> tuple[NotFinite, ...]:

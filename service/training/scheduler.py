@@ -7,7 +7,11 @@ first up to the workers each one asks for, then up to the most it may have.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gradloom.service.jobs.states import Reason
+from gradloom.service.jobs.job import Transition
+from gradloom.service.jobs.states import Reason, State
+
+_FIRST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,23 @@ def allot(training: Sequence[Demand], cpus: int) -> dict[str, int]:
             more = max(0, min(free, most - workers[name]))
             workers[name], free = workers[name] + more, free - more
     return workers
+
+
+def pause(moves: Sequence[Transition]) -> float:
+    """Seconds after its newest move in which a job is not started: 0, 60, 120, … 600.
+
+    The more often in a row it came back to the queue as its workers found no place, though there
+    seemed to be room: each time is two lines of its history.
+    """
+    times = 0
+    for move in reversed(moves):
+        if move.state is State.QUEUED and move.reason is Reason.INSUFFICIENT_CAPACITY:
+            times += 1
+        elif move.state is not State.STARTING:
+            break
+    return (
+        0.0 if times < 2 else min(_FIRST_PAUSE_SECONDS * 2 ** (times - 2), _LONGEST_PAUSE_SECONDS)
+    )
 
 
 def _in_trouble(job: Demand, position: int, trouble: str) -> Hold:

@@ -28,6 +28,10 @@ class SuspectNodes:
             before, self._suspects = self._suspects, self._suspects.after(death, nodes)
             return death.node in self._suspects.until.keys() - before.drained(death.time)
 
+    def lives(self, job: str, nodes: Collection[str], now: float) -> Mapping[str, int]:
+        """How many more deaths of a job's workers drain a node; see Suspects."""
+        return self._suspects.lives(job, nodes, now)
+
     def drained(self, now: float) -> frozenset[str]:
         """The nodes that get no new workers."""
         return self._suspects.drained(now)

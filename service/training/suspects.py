@@ -46,6 +46,31 @@ class Suspects:
         others = tuple(each for each in deaths if each.node != node)
         return Suspects(others, until | {node: now + _DRAINED_SECONDS})
 
+    def lives(self, job: str, nodes: Collection[str], now: float) -> Mapping[str, int]:
+        """How many more deaths of a job's workers drain a node; none on one that is drained.
+
+        Only nodes are named that so many deaths of this job alone would drain.
+        """
+        suspects = {each.node for each in self.deaths if each.job != job} | self.drained(now)
+        counts = ((node, self._lives_of(node, job, nodes, now)) for node in sorted(suspects))
+        return {node: count for node, count in counts if count is not None}
+
+    def _lives_of(self, node: str, job: str, nodes: Collection[str], now: float) -> int | None:
+        table = self
+        for count in range(_DEATHS):
+            if node in table.drained(now):
+                return count
+            table = table.after(Death(node, job, now), nodes)
+        return None
+
     def drained(self, now: float) -> frozenset[str]:
         """The nodes that get no new workers."""
         return frozenset(node for node, end in self.until.items() if end > now)
+
+
+def suspicion(node: str) -> str:
+    """What is told of a node that is drained."""
+    return (
+        f"{_DEATHS} workers of {_JOBS} jobs or more died on {node} within 10 minutes: it gets no "
+        "new ones for 10 minutes. Look at its kernel's log, its memory and its disk."
+    )

@@ -10,9 +10,10 @@ import pytest
 
 from gradloom.service.training.coordinator import Coordinator
 from gradloom.service.training.events import Event, RoundBroken, Send, WorkerAnswered
+from gradloom.service.training.formations import Formations
 from gradloom.service.training.round import Round, Word
 from gradloom.service.training.runner import Run
-from gradloom.worker.messages import Answer, Formation, Work
+from gradloom.worker.messages import Answer, Work
 
 
 def _without_round_check(patch: pytest.MonkeyPatch) -> None:
@@ -38,12 +39,12 @@ def _at_the_largest_step(patch: pytest.MonkeyPatch) -> None:
 
 def _without_fence(patch: pytest.MonkeyPatch) -> None:
     """Nobody makes sure that a process that was given up has ended."""
-    send = Coordinator._send
+    send = Formations._send
 
-    def unfenced(self: Coordinator, worker: int, work: Work, formation: Formation) -> Send:
-        return replace(send(self, worker, work, formation), fence=())
+    def unfenced(self: Formations, worker: int, number: int, step: int, work: Work) -> Send:
+        return replace(send(self, worker, number, step, work), fence=())
 
-    patch.setattr(Coordinator, "_send", unfenced)
+    patch.setattr(Formations, "_send", unfenced)
 
 
 def _with_late_answers(patch: pytest.MonkeyPatch) -> None:
@@ -69,12 +70,12 @@ def _with_late_answers(patch: pytest.MonkeyPatch) -> None:
 
 def _without_the_state(patch: pytest.MonkeyPatch) -> None:
     """Who comes where nobody holds the state is not given it."""
-    send = Coordinator._send
+    send = Formations._send
 
-    def empty(self: Coordinator, worker: int, work: Work, formation: Formation) -> Send:
-        return replace(send(self, worker, work, formation), load=False)
+    def empty(self: Formations, worker: int, number: int, step: int, work: Work) -> Send:
+        return replace(send(self, worker, number, step, work), load=False)
 
-    patch.setattr(Coordinator, "_send", empty)
+    patch.setattr(Formations, "_send", empty)
 
 
 def _without_a_limit(patch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from gradloom.worker.data.target import TargetKind
 from gradloom.worker.engine.arrays import side_by_side
 from gradloom.worker.engine.spec import BatchNorm, Dense, Dropout, Model, Relu
 from gradloom.worker.exchange.boards import Board, Boards, words_of
+from gradloom.worker.exchange.exchange import Layout
 from gradloom.worker.exchange.notes import Seen, pack_seen
 from gradloom.worker.exchange.tree import Node, cover
 from gradloom.worker.messages import Task
@@ -73,6 +74,33 @@ def test_one_slow_step_makes_nobody_slow() -> None:
     pace = averaged(averaged(0.0, 1.0), 5.0)
     assert not is_slow(pace, [1.0])
     assert is_slow(averaged(averaged(pace, 5.0), 5.0), [1.0])
+
+
+@pytest.mark.parametrize(("together", "is_slow_for_ever"), [(1.0, False), (4.0, True)])
+def test_who_was_slow_for_a_while_is_not_slow_for_ever(
+    together: float, *, is_slow_for_ever: bool
+) -> None:
+    """One by one its shards take three times as long as together, whatever else it does."""
+    layout = Layout(1, 1, 8)
+    own, other = (
+        Board(memoryview(bytearray(8 * words_of(layout))).cast("Q"), share, layout, ())
+        for share in (range(4), range(4, 8))
+    )
+    now = [0.0]
+    aid = Aid(Boards([own, other], 0, 1), clock=lambda: now[0])
+    own.pace, own.looks, other.pace = 4.0, True, 1.0
+    aid.learned(0.0)  # a first step
+    for _ in range(100):
+        aid.begin_step(is_open=True)
+        began, each = now[0], 3.0 * together if aid.is_looking else together
+        for shard in own.shards:
+            if aid.is_looking:
+                aid.begin(shard)
+            now[0] += each
+            if aid.is_looking:
+                aid.finish(shard, ())
+        aid.learned(now[0] - began)
+    assert own.looks is is_slow_for_ever
 
 
 # One shard, taken at each moment there is.

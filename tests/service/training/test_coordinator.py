@@ -30,7 +30,7 @@ from gradloom.service.training.events import (
     KeepSnapshot,
     Located,
     Measured,
-    NodeSuspect,
+    NodesSuspect,
     NoRoom,
     NotFinite,
     Report,
@@ -97,7 +97,7 @@ EVENTS: dict[str, Callable[..., Event]] = {
         int(number), int(step), int(skipped), f"The loss of step {step} is nan."
     ),
     "located": lambda worker, number: Located(int(worker), int(number), "It is in layer 0."),
-    "suspect": lambda node: NodeSuspect(node, "Workers of several jobs died there."),
+    "suspect": lambda node, lives="0": NodesSuspect({node: int(lives)}),
     "resize": lambda least, workers: Resized(int(least), int(workers)),
     "due": CheckpointDue,
     "cancel": Cancelled,

@@ -273,3 +273,5 @@ def test_a_job_that_finds_no_place_waits_in_the_queue_until_there_is_one(tmp_pat
         State.RUNNING,
         State.SUCCEEDED,
     ]
+    assert [attempt.number for attempt in done.attempts] == [1]
+    assert not incidents(around, done)

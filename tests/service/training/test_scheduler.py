@@ -1,7 +1,10 @@
 """The queue moves in order, as far as the CPUs go; what is left goes to jobs that may grow."""
 
-from gradloom.service.jobs.states import Reason
-from gradloom.service.training.scheduler import Demand, Hold, Start, allot, decide
+from datetime import UTC, datetime
+
+from gradloom.service.jobs.job import Transition
+from gradloom.service.jobs.states import Reason, State
+from gradloom.service.training.scheduler import Demand, Hold, Start, allot, decide, pause
 
 
 def test_as_many_jobs_start_as_fit() -> None:
@@ -91,3 +94,24 @@ def test_a_job_that_finds_no_place_lets_others_pass_and_says_what_is_free() -> N
     hold, start = decide([crowded, Demand("a", 1)], [], 4, may_share=False)
     assert hold == Hold("crowded", 1, (), Reason.INSUFFICIENT_CAPACITY, crowded.no_place)
     assert start == Start("a", 1)
+
+
+def moved(state: State, reason: Reason) -> Transition:
+    return Transition(state, reason, "", datetime.now(UTC), 1)
+
+
+CREATED = moved(State.QUEUED, Reason.CREATED)
+TURNED_AWAY = (
+    moved(State.STARTING, Reason.SCHEDULED),
+    moved(State.QUEUED, Reason.INSUFFICIENT_CAPACITY),
+)
+
+
+def test_a_job_that_found_no_place_is_tried_at_once_and_then_ever_later() -> None:
+    pauses = [pause((CREATED, *TURNED_AWAY * times)) for times in range(8)]
+    assert pauses == [0, 0, 60, 120, 240, 480, 600, 600]
+
+
+def test_what_was_before_a_job_had_its_workers_makes_it_wait_no_more() -> None:
+    ran = moved(State.RUNNING, Reason.WORKERS_READY)
+    assert pause((CREATED, *TURNED_AWAY * 3, ran, *TURNED_AWAY)) == 0

@@ -44,3 +44,22 @@ def test_of_two_bad_nodes_one_goes_on() -> None:
 def test_a_node_that_comes_back_has_a_clean_record() -> None:
     deaths = (Death("b", "one", 0), Death("b", "two", 1), Death("b", "one", 2))
     assert not table(*deaths, Death("b", "two", 603)).drained(603)
+
+
+def test_how_many_deaths_of_a_job_drain_a_node_depends_on_those_of_others() -> None:
+    suspects = table(Death("b", "one", 0), Death("b", "one", 1))
+    assert suspects.lives("two", NODES, 2) == {"b": 1}
+    assert suspects.after(Death("b", "two", 2), NODES).lives("two", NODES, 3) == {"b": 0}
+
+
+def test_deaths_of_a_job_alone_cost_no_node_a_life() -> None:
+    assert table(Death("b", "one", 0), Death("b", "one", 1)).lives("one", NODES, 2) == {}
+
+
+def test_the_only_node_has_lives_without_end() -> None:
+    deaths = (Death("b", "one", 0), Death("b", "one", 1))
+    assert table(*deaths, nodes={"b"}).lives("two", {"b"}, 2) == {}
+
+
+def test_deaths_long_ago_have_cost_a_node_nothing() -> None:
+    assert table(Death("b", "one", 0), Death("b", "one", 1)).lives("two", NODES, 602) == {}
