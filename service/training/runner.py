@@ -39,6 +39,7 @@ from gradloom.service.training.events import (
     End,
     Event,
     Expect,
+    Forget,
     Form,
     KeepModel,
     KeepSnapshot,
@@ -220,16 +221,9 @@ class Run:
         return replace(end, message=self._journal.rolled_back(step, end.message))
 
     def _handle(self, event: Event) -> None:
-        """Does what the coordinator says, first of all that the members can go on.
-
-        Before anything else checkpoints go that must not be gone on from: what follows takes time,
-        in which the service may be killed.
-        """
+        """Does what the coordinator says, first of all that the members can go on."""
         told = (*self._suspected(), event)
         commands = [command for each in told for command in self.coordinator.handle(each)]
-        for command in commands:
-            if isinstance(command, End) and command.until is not None:
-                self._keeper.forget_after(command.until)
         for command in sorted(commands, key=lambda each: isinstance(each, _AFTER_ORDERS)):
             self._do(command)
 
@@ -407,6 +401,8 @@ class Run:
                 self._journal.trained(*self._keeper.keep_model(self._rounds.answers[0]))
             case Report():
                 self._report(command)
+            case Forget(step):
+                self._keeper.forget_after(step)
             case End():
                 self._finish(command)
 
