@@ -64,7 +64,6 @@ from gradloom.service.training.keeper import Keeper
 from gradloom.service.training.policies import FailurePolicy
 from gradloom.service.training.progress import ProgressLog, StepReport
 from gradloom.service.training.rounds import Rounds
-from gradloom.service.training.segments import remove
 from gradloom.service.training.skew import skew
 from gradloom.service.training.surroundings import Surroundings, Wishes
 from gradloom.service.training.suspects import DEATHS, Death
@@ -74,6 +73,7 @@ from gradloom.service.wire import spec_to_wire
 from gradloom.worker.data.batches import block_bounds
 from gradloom.worker.engine.metrics import summarize
 from gradloom.worker.engine.profile import BITS_VERSION
+from gradloom.worker.exchange.segment import sweep
 from gradloom.worker.messages import (
     Answer,
     AnswerKind,
@@ -208,7 +208,7 @@ class Run:
                     self._handle(event)
         finally:
             self._group.close()
-            remove(self._segment)
+            sweep(self._segment)
         self._journal.attempt_ends(self._end)
         return self._end
 
