@@ -169,12 +169,16 @@ def event_from_bytes(data: bytes) -> Recorded:
     return recorded
 
 
-def is_progress(data: bytes) -> bool:
-    """Whether bytes are those of a sample of progress: sooner told than what it says."""
+def metrics_in(data: bytes) -> int | None:
+    """How many metrics a sample of progress has; None where bytes are those of another event.
+
+    That is sooner told than all it says.
+    """
     try:
-        return jobs_pb2.WatchJobResponse.FromString(data).HasField("progress")
+        event = jobs_pb2.WatchJobResponse.FromString(data)
     except DecodeError:
-        return False
+        return None
+    return len(event.progress.metrics) if event.HasField("progress") else None
 
 
 def _job_of(recorded: Recorded) -> Job:

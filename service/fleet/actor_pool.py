@@ -198,11 +198,15 @@ class ActorPool:
         if not avoided:
             return
         with self._lock:
-            there = [i for i in self._idle if (p := i.worker.place()) and p.node in avoided]
-            for idle in there:
-                self._idle.remove(idle)
-        for idle in there:
-            idle.worker.end(self._cluster)
+            idle = tuple(self._idle)
+        # Where they are may have to be asked of Ray, which nobody waits for under the lock.
+        there = [each for each in idle if (p := each.worker.place()) and p.node in avoided]
+        with self._lock:
+            leaving = [each for each in there if each in self._idle]
+            for each in leaving:
+                self._idle.remove(each)
+        for each in leaving:
+            each.worker.end(self._cluster)
 
     def _make_way(self) -> None:
         """Idle actors let go of CPUs that workers of jobs have been waiting for."""

@@ -163,8 +163,10 @@ class MemoryStore:
 
 
 def _thinned(history: tuple[Recorded, ...]) -> tuple[Recorded, ...]:
-    samples = [each.revision for each in history if isinstance(each.event, Progressed)]
-    gone = frozenset(forgotten(samples, len(history)))
+    samples = {r.revision: r.event.progress for r in history if isinstance(r.event, Progressed)}
+    trained = [revision for revision, progress in samples.items() if not progress.metrics]
+    measured = [revision for revision, progress in samples.items() if progress.metrics]
+    gone = frozenset(forgotten(trained, measured, len(history)))
     return tuple(record for record in history if record.revision not in gone)
 
 

@@ -16,7 +16,7 @@ from gradloom.service.jobs.recent import Recent
 from gradloom.service.jobs.spec import JobSpec, Training
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.jobs.store import StoredCheckpoint
-from gradloom.service.wire import event_bytes, event_from_bytes, is_progress, job_bytes
+from gradloom.service.wire import event_bytes, event_from_bytes, job_bytes, metrics_in
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.spec import Model, Optimizer, Sgd, SoftmaxCrossEntropy
 
@@ -129,9 +129,9 @@ def recorded_of(row: AnyRow) -> Recorded:
         return _lost_event(row)
 
 
-def is_sample(row: AnyRow) -> bool:
-    """Whether the row is a sample of progress, and whole."""
-    return is_progress(row.body) and is_whole(row)
+def metrics_of_sample(row: AnyRow) -> int | None:
+    """How many metrics a sample of progress has; None where a row is another event or damaged."""
+    return metrics_in(row.body) if is_whole(row) else None
 
 
 def _lost_event(row: AnyRow) -> Recorded:

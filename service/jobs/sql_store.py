@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 from gradloom.service.errors import (
     AlreadyExists,
+    GradloomError,
     NotFound,
     Unavailable,
     WrongState,
@@ -33,10 +34,10 @@ from gradloom.service.jobs.rows import (
     checkpoint_columns,
     checkpoint_of,
     event_columns,
-    is_sample,
     is_whole,
     job_columns,
     job_of,
+    metrics_of_sample,
     micros,
     recorded_of,
     request_columns,
@@ -204,10 +205,32 @@ class SqlStore:
             connection.execute(chosen.values(job_columns(job, self._recent)))
             for record in records:
                 connection.execute(insert(tables.events), event_columns(name, record))
-            if is_due(record.revision for record in records):
-                _thin(connection, name)
         self._listeners.tell(name)
+        if is_due(record.revision for record in records):
+            self._thin(name)
         return job
+
+    def _thin(self, name: str) -> None:
+        """Forgets samples of a long history, which others do not wait for while it is read.
+
+        What brought it here is written already, whether this fails or not.
+        """
+        try:
+            with self._reading() as connection:
+                gone = _forgotten(connection, name)
+            if gone:
+                self._forget(name, gone)
+        except GradloomError as error:
+            log.warning("history_not_thinned", job=name, error=str(error))
+
+    def _forget(self, name: str, revisions: tuple[int, ...]) -> None:
+        columns = tables.events.c
+        chosen = columns.name == name, columns.revision == bindparam("revision_gone")
+        with self._writing() as connection:
+            connection.execute(
+                delete(tables.events).where(*chosen),
+                [{"revision_gone": revision} for revision in revisions],
+            )
 
     def _requested(self, connection: Connection, request_id: str, content: str) -> Job | None:
         query = select(tables.requests).where(tables.requests.c.request_id == request_id)
@@ -275,23 +298,14 @@ def _checkpoint_deletion(name: str, step: int) -> Delete:
     return delete(tables.checkpoints).where(columns.name == name, columns.step == step)
 
 
-def _thin(connection: Connection, name: str) -> None:
-    """Forgets samples of a long history; an event that cannot be read is none."""
+def _forgotten(connection: Connection, name: str) -> tuple[int, ...]:
+    """Revisions of samples that go; an event that cannot be read is none."""
     columns = tables.events.c
     query = select(tables.events).where(columns.name == name).order_by(columns.revision)
-    count, samples = 0, []
-    for row in connection.execute(query):
-        count += 1
-        if is_sample(row):
-            samples.append(row.revision)
-    gone = forgotten(samples, count)
-    if gone:
-        connection.execute(
-            delete(tables.events).where(
-                columns.name == name, columns.revision == bindparam("revision_gone")
-            ),
-            [{"revision_gone": revision} for revision in gone],
-        )
+    metrics = {row.revision: metrics_of_sample(row) for row in connection.execute(query)}
+    trained = [revision for revision, count in metrics.items() if count == 0]
+    measured = [revision for revision, count in metrics.items() if count]
+    return forgotten(trained, measured, len(metrics))
 
 
 def _readable(job: Job) -> Job:

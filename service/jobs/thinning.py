@@ -1,7 +1,8 @@
 """Which samples of a long job's history are forgotten, so that it does not grow without end. Pure.
 
 States, incidents, diagnoses and checkpoints stay whatever their number; only samples of progress
-go, every second of the oldest first, so that the older they are the further they lie apart.
+go, every second of the oldest first, so that the older they are the further they lie apart. Those
+that tell what a split was measured to be go when no others are left.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,11 +17,15 @@ def is_due(revisions: Iterable[int]) -> bool:
     return any(each > MOST_EVENTS - _EVERY and each % _EVERY == 0 for each in revisions)
 
 
-def forgotten(samples: Sequence[int], events: int) -> tuple[int, ...]:
-    """The revisions that go, of those of all samples in order; events are all there are.
+def forgotten(trained: Sequence[int], measured: Sequence[int], events: int) -> tuple[int, ...]:
+    """The revisions that go, of those of samples in order; events are all there are.
 
-    So many go that there is room until it is looked again. The newest sample stays.
+    measured are those of samples with metrics of a split, trained those of the others. So many go
+    that there is room until it is looked again. The newest of both stay.
     """
     surplus = max(0, events - (MOST_EVENTS - _EVERY))
-    old = samples[:-1]
-    return tuple([*old[1::2], *old[::2]][:surplus])
+    return tuple([*_in_turn(trained[:-1]), *_in_turn(measured[:-1])][:surplus])
+
+
+def _in_turn(old: Sequence[int]) -> tuple[int, ...]:
+    return (*old[1::2], *old[::2])

@@ -32,6 +32,7 @@ from gradloom.service.training.events import (
     End,
     Event,
     Expect,
+    Forget,
     KeepModel,
     Located,
     MarkRunning,
@@ -444,11 +445,11 @@ class Coordinator:
 
     def _go_back(self, found: Dispute, until: int) -> list[Command]:
         """Expels who is wrong; another run goes on from what was good, not after a step."""
-        gone = self._expel_all(list(found.culprits))
+        gone = [Forget(until), *self._expel_all(list(found.culprits))]
         verdict = self._judge()
         if self._ended:
             return [*gone, *verdict]
-        return [*gone, *self._end(End(None, Reason.BITS_DIFFER, found.message, until))]
+        return [*gone, *self._end(End(None, Reason.BITS_DIFFER, found.message))]
 
     # The next round begins.
 

@@ -1,7 +1,7 @@
 """What can happen to a training run, and what can be done about it: plain data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gradloom.service.jobs.states import Reason, State
 from gradloom.worker.exchange.exchange import Why
@@ -283,16 +283,22 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """The run is over; state is None where another run is to go on from a checkpoint.
+class Forget:
+    """No checkpoint after this step is good. That is done before all that it comes with.
 
-    No checkpoint after the step until is good, where there is one.
+    What is told of it takes time, in which the service may be killed.
     """
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The run is over; state is None where another run is to go on from a checkpoint."""
 
     state: State | None
     reason: Reason
-    message: str = field(default="")
-    until: int | None = None
+    message: str = ""
 
 
 Command = (
@@ -308,5 +314,6 @@ Command = (
     | KeepSnapshot
     | KeepModel
     | Report
+    | Forget
     | End
 )

@@ -39,6 +39,7 @@ from gradloom.service.training.events import (
     End,
     Event,
     Expect,
+    Forget,
     Form,
     KeepModel,
     KeepSnapshot,
@@ -63,7 +64,6 @@ from gradloom.service.training.keeper import Keeper
 from gradloom.service.training.policies import FailurePolicy
 from gradloom.service.training.progress import ProgressLog, StepReport
 from gradloom.service.training.rounds import Rounds
-from gradloom.service.training.segments import remove
 from gradloom.service.training.skew import skew
 from gradloom.service.training.surroundings import Surroundings, Wishes
 from gradloom.service.training.suspects import DEATHS, Death
@@ -73,6 +73,7 @@ from gradloom.service.wire import spec_to_wire
 from gradloom.worker.data.batches import block_bounds
 from gradloom.worker.engine.metrics import summarize
 from gradloom.worker.engine.profile import BITS_VERSION
+from gradloom.worker.exchange.segment import sweep
 from gradloom.worker.messages import (
     Answer,
     AnswerKind,
@@ -207,7 +208,7 @@ class Run:
                     self._handle(event)
         finally:
             self._group.close()
-            remove(self._segment)
+            sweep(self._segment)
         self._journal.attempt_ends(self._end)
         return self._end
 
@@ -220,16 +221,9 @@ class Run:
         return replace(end, message=self._journal.rolled_back(step, end.message))
 
     def _handle(self, event: Event) -> None:
-        """Does what the coordinator says, first of all that the members can go on.
-
-        Before anything else checkpoints go that must not be gone on from: what follows takes time,
-        in which the service may be killed.
-        """
+        """Does what the coordinator says, first of all that the members can go on."""
         told = (*self._suspected(), event)
         commands = [command for each in told for command in self.coordinator.handle(each)]
-        for command in commands:
-            if isinstance(command, End) and command.until is not None:
-                self._keeper.forget_after(command.until)
         for command in sorted(commands, key=lambda each: isinstance(each, _AFTER_ORDERS)):
             self._do(command)
 
@@ -407,6 +401,8 @@ class Run:
                 self._journal.trained(*self._keeper.keep_model(self._rounds.answers[0]))
             case Report():
                 self._report(command)
+            case Forget(step):
+                self._keeper.forget_after(step)
             case End():
                 self._finish(command)
 

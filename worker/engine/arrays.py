@@ -13,6 +13,10 @@ Labels = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 Shape = tuple[int, ...]
 
+# Elements of a flat vector that are updated at a time, so that all arrays of a block stay in the L2
+# cache, and whose squares are summed together. Workers' slices begin at multiples of it.
+BLOCK = 8192
+
 # An axis whose length follows from a faulty layer; it fits everything, so one fault is told once.
 UNKNOWN = -1
 

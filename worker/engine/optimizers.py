@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from gradloom.worker.engine.arithmetic import power
-from gradloom.worker.engine.arrays import Array
+from gradloom.worker.engine.arrays import BLOCK, Array
 from gradloom.worker.engine.spec import (
     Adagrad,
     Adam,
@@ -29,8 +29,6 @@ from gradloom.worker.engine.spec import (
 )
 
 R = TypeVar("R")
-
-_BLOCK = 8192  # elements updated at a time: all arrays of a block stay in the L2 cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +91,9 @@ class Vectors:
 
     def blocks(self, scale: float) -> Iterator[Block]:
         """Its blocks, one after the other in the same working memory, the gradient scaled."""
-        work = np.empty((2, min(_BLOCK, self.gradient.size)), self.gradient.dtype)
-        for start in range(0, self.gradient.size, _BLOCK):
-            part = slice(start, start + _BLOCK)
+        work = np.empty((2, min(BLOCK, self.gradient.size)), self.gradient.dtype)
+        for start in range(0, self.gradient.size, BLOCK):
+            part = slice(start, start + BLOCK)
             count = self.gradient[part].size
             np.multiply(self.gradient[part], scale, out=work[0, :count])
             yield Block(
@@ -191,10 +189,10 @@ def trust(size: float, step: float) -> float:
 
 
 def global_norm(gradient: Array) -> float:
-    """The Euclidean norm: float64 sums of blocks of 8192, added from the first to the last."""
+    """The Euclidean norm: float64 sums of blocks, added from the first to the last."""
     total = 0.0
-    for start in range(0, gradient.size, _BLOCK):
-        total += _sum_of_squares(gradient[start : start + _BLOCK])
+    for start in range(0, gradient.size, BLOCK):
+        total += _sum_of_squares(gradient[start : start + BLOCK])
     return math.sqrt(total)
 
 

@@ -9,9 +9,6 @@ import numpy.typing as npt
 
 Vector = npt.NDArray[np.float32]
 
-# Slices begin at multiples of this many elements; it is also the block of the global norm.
-BLOCK = 8192
-
 
 class Why(StrEnum):
     """What is wrong with a member, as another one sees it."""

@@ -11,6 +11,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -79,13 +80,11 @@ def attached(descriptor: int, count: int, length: int, words: int = 0) -> Memory
     return _mapped(descriptor, count, length, words)
 
 
-def sweep(prefix: str) -> int:
-    """Removes what processes that died have left under names that begin so; how many files."""
-    folder, name = os.path.split(prefix)
-    found = [path for path in Path(folder).iterdir() if path.name.startswith(name)]
-    for path in found:
+def sweep(prefix: str) -> None:
+    """Removes what processes that died have left of those made with this prefix."""
+    at = Path(prefix)
+    for path in at.parent.glob(f"{escape(at.name)}-*"):
         path.unlink(missing_ok=True)
-    return len(found)
 
 
 def free_bytes(prefix: str) -> int:

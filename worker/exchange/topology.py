@@ -6,7 +6,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from gradloom.worker.exchange.exchange import BLOCK, Layout
+from gradloom.worker.engine.arrays import BLOCK
+from gradloom.worker.exchange.exchange import Layout
 from gradloom.worker.exchange.tree import Node, cover, joined
 from gradloom.worker.messages import Formation, Member
 

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from gradloom.service.errors import Unavailable, WrongState
+from gradloom.service.jobs import sql_store
 from gradloom.service.jobs.job import Checkpoint, IncidentHappened, Job, StateChanged
 from gradloom.service.jobs.sql_store import SqlStore, open_store
 from gradloom.service.jobs.sqlite import StoreUnusable
@@ -60,6 +62,22 @@ def test_everything_is_there_after_a_restart(path: Path, clock: Clock, new_job: 
     assert again.history("jobs/a", 0, 10) == history
     assert len(again.checkpoints("jobs/a")) == 1
     again.close()
+
+
+def test_others_write_while_a_long_history_is_read_to_be_thinned(
+    two_jobs: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*_: object) -> tuple[int, ...]:
+        other = Thread(target=lambda: two_jobs.record("jobs/good", STARTING), daemon=True)
+        other.start()
+        other.join(10)
+        assert not other.is_alive()
+        return ()
+
+    monkeypatch.setattr(sql_store, "forgotten", slowly)
+    incident = IncidentHappened(Reason.WORKER_LOST, "gone", 1)
+    two_jobs.record("jobs/bad", *[incident] * 10_000)
+    assert two_jobs.get("jobs/good").state is State.STARTING
 
 
 def test_f30_a_second_service_is_refused(store: SqlStore, path: Path, clock: Clock) -> None:

@@ -359,12 +359,14 @@ def test_a_change_of_resources_that_is_refused_changes_nothing(store: JobStore, 
 def test_a_long_history_loses_old_samples_and_nothing_else(store: JobStore, job: Job) -> None:
     store.record(job.name, STARTING, RUNNING)
     incident = IncidentHappened(Reason.WORKER_LOST, "gone", 1)
+    measured, trained = Progressed(PROGRESS), Progressed(replace(PROGRESS, metrics=()))
     for _ in range(21):
-        store.record(job.name, incident, *[Progressed(PROGRESS)] * 499)
+        store.record(job.name, incident, measured, *[trained] * 498)
     newest = store.record(job.name, SUCCEEDED).revision
     history = store.history(job.name, 0, 20_000)
     revisions = [record.revision for record in history]
     assert len(history) <= MOST_EVENTS and newest == revisions[-1] == 10_504
+    assert sum(record.event == measured for record in history) == 21
     others = [record.event for record in history if not isinstance(record.event, Progressed)]
     assert others == [StateChanged(State.QUEUED, Reason.CREATED), STARTING, RUNNING] + [
         incident

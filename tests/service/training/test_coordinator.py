@@ -131,9 +131,8 @@ def told(command: Command) -> str:
             return f"keep snapshot step={step}" + " save" * save
         case Report(reason, worker, step, message, node):
             return f"report {reason} worker={worker} step={step} node={node or '-'}: {message}"
-        case End(state, reason, message, until):
-            whence = "" if until is None else f" (not after step {until})"
-            return f"end {state or 'and begin again'}{whence} {reason} {message}".rstrip()
+        case End(state, reason, message):
+            return f"end {state or 'and begin again'} {reason} {message}".rstrip()
         case _:
             name = re.sub(r"(?<!^)(?=[A-Z])", " ", type(command).__name__).lower()
             values = [str(getattr(command, field)) for field in command.__slots__]

@@ -73,10 +73,10 @@ def test_a_folder_that_is_too_small_is_named_with_the_remedy(
 
 
 def test_a_sweep_removes_what_a_dead_process_left_of_a_run(tmp_path: Path) -> None:
-    for name in ("run-7-state-x1", "run-8-slots-x2", "other"):
+    for name in ("run-7-x1", "run-7-x2", "run-70-x3", "other"):
         (tmp_path / name).touch()
-    assert sweep(f"{tmp_path}/run-") == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    sweep(f"{tmp_path}/run-7")
+    assert {path.name for path in tmp_path.iterdir()} == {"run-70-x3", "other"}
 
 
 def test_private_memory_is_nobody_elses() -> None:

@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from gradloom.worker.exchange.exchange import BLOCK, Layout
+from gradloom.worker.engine.arrays import BLOCK
+from gradloom.worker.exchange.exchange import Layout
 from gradloom.worker.exchange.topology import Source, Topology, slices
 from gradloom.worker.exchange.tree import Node, cover, joined
 from gradloom.worker.messages import Formation, Member

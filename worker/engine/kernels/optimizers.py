@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradloom.worker.engine.arithmetic import power
-from gradloom.worker.engine.arrays import Array
+from gradloom.worker.engine.arrays import BLOCK, Array
 from gradloom.worker.engine.kernels.compiler import kernel
 from gradloom.worker.engine.optimizers import Moment, Vectors, trust, update_by_blocks
 from gradloom.worker.engine.spec import (
@@ -355,22 +355,18 @@ def average(decay: float, step: int, parameters: Array, old: Array, new: Array) 
     _average(parameters, old, new, parameters.dtype.type(share))
 
 
-# Elements whose squares are summed together.
-NORM_BLOCK = 8192
-
-
 @kernel
 def _squares_by_block(gradient: Array, sums: Array) -> None:
     for block in range(sums.size):
-        sums[block] = sum_of_squares(gradient[block * 8192 : (block + 1) * 8192])
+        sums[block] = sum_of_squares(gradient[block * BLOCK : (block + 1) * BLOCK])
 
 
 def squares_by_block(gradient: Array) -> Array:
-    """Σ g² of each block of NORM_BLOCK elements, float64: in parts of a vector as in the whole.
+    """Σ g² of each block of BLOCK elements, float64: in parts of a vector as in the whole.
 
-    That is so where the parts begin at multiples of NORM_BLOCK.
+    That is so where the parts begin at multiples of BLOCK.
     """
-    sums: Array = np.empty(-(-gradient.size // NORM_BLOCK))
+    sums: Array = np.empty(-(-gradient.size // BLOCK))
     _squares_by_block(gradient, sums)
     return sums
 
