@@ -38,6 +38,7 @@ from gradloom.service.training.surroundings import Surroundings
 from gradloom.service.web.app import build_app
 from gradloom.worker.data.files import Roots
 from gradloom.worker.engine.profile import BITS_VERSION
+from gradloom.worker.exchange.segment import sweep
 
 __all__ = ["Embedded", "Ready", "ServerConfig", "serve"]
 
@@ -71,7 +72,10 @@ async def serve(
             fleet = await asyncio.to_thread(open_fleet, config)
             stack.callback(fleet.close)
         metrics = _metrics(config, store)
-        floor = Floor(_surroundings(config, store, fleet, metrics))
+        around = _surroundings(config, store, fleet, metrics)
+        # Whoever made files of shared memory and was killed before they lost their names is swept.
+        sweep(around.segments)
+        floor = Floor(around)
         door = _Door(config, store, metrics)
         bound = await door.open(grpc_at)
         stack.push_async_callback(door.close)

@@ -15,7 +15,7 @@ from gradloom.service.config import ServerConfig
 from gradloom.service.errors import CannotServe
 from gradloom.service.fleet.local_group import LocalFleet
 from gradloom.service.fleet.process_pool import ProcessPool
-from gradloom.service.server import Embedded, Ready, serve
+from gradloom.service.server import Embedded, Ready, _store_id, serve
 from gradloom.worker.engine.profile import PROFILE_DEFAULT
 
 
@@ -57,6 +57,20 @@ def test_it_leaves_signals_to_its_process(config: ServerConfig) -> None:
 
     assert asyncio.run(main()) == 0
     assert found == [before]
+
+
+def test_shared_memory_that_an_earlier_service_left_is_swept(
+    config: ServerConfig, tmp_path: Path
+) -> None:
+    config = replace(config, segment_folder=tmp_path)
+    with Embedded(config):
+        own = f"gradloom-{_store_id(config)}"
+    left, anothers = tmp_path / f"{own}-digits-k7m2q9xa-1-x", tmp_path / "gradloom-0-digits-1-x"
+    left.touch()
+    anothers.touch()
+    with Embedded(config):
+        assert not left.exists()
+    assert anothers.exists()
 
 
 class Lent(LocalFleet):
