@@ -90,8 +90,10 @@ class RayWorker:
 
     def end(self, cluster: Cluster) -> bool:
         """Ends it and waits for its end; whether it is known to have ended."""
-        place = self.place(_PLACE_SECONDS)
-        ray.kill(self._handle, no_restart=True)
+        place = self._place
+        with suppress(RayError):  # of a cluster that is no more
+            place = self.place(_PLACE_SECONDS)
+            ray.kill(self._handle, no_restart=True)
         # It takes no message when it is frozen, and Ray waits seconds until it does more.
         return place is None or cluster.end(place)
 
