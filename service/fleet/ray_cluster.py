@@ -30,6 +30,9 @@ log = structlog.get_logger()
 _Handle = Any
 _WARDEN: Any = Warden
 
+# What calls to Ray raise; an OSError where the Ray of this host, the other end of a pipe, is gone.
+RAY_ERRORS = (RayError, OSError)
+
 # How long the head may leave a question open before it counts as unreachable.
 _SILENCE_SECONDS = 5.0
 _ANSWER_SECONDS = 2.0
@@ -158,7 +161,7 @@ class Cluster:
             return ""
         return f"{self._where} unreachable {since}"
 
-    def failed(self, error: RayError) -> Unavailable:
+    def failed(self, error: Exception) -> Unavailable:
         """What to raise where Ray itself cannot do what it is asked: trouble for a while."""
         log.warning("ray_failed", error=first_line(error))
         self._failure_time = self._monotonic()
@@ -215,7 +218,7 @@ class Cluster:
     ) -> object:
         try:
             return ray.get(ask(self._warden(node)), timeout=seconds)
-        except RayError:
+        except RAY_ERRORS:
             with self._lock:
                 self._wardens.pop(node, None)
             return otherwise

@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 
 from gradloom.service.errors import Unavailable
 from gradloom.service.fleet.actor_pool import ActorPool
-from gradloom.service.fleet.ray_cluster import Cluster
+from gradloom.service.fleet.ray_cluster import RAY_ERRORS, Cluster
 from gradloom.service.fleet.ray_data import RayData
 from gradloom.service.fleet.ray_group import RayGroup
 from gradloom.service.fleet.ray_worker import Terms
@@ -111,7 +111,7 @@ class RayFleet:
             return
         try:
             self._pool.tend()
-        except RayError as error:
+        except RAY_ERRORS as error:
             self._cluster.failed(error)
 
     def _move_over(self) -> None:

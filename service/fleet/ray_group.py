@@ -8,7 +8,7 @@ from ray.exceptions import RayError
 from gradloom.service.fleet.actor_pool import ActorPool
 from gradloom.service.fleet.ending import last_lines
 from gradloom.service.fleet.group import Alive, Gone, Ready, WorkerEvent, event_of
-from gradloom.service.fleet.ray_cluster import Cluster
+from gradloom.service.fleet.ray_cluster import RAY_ERRORS, Cluster
 from gradloom.service.fleet.ray_data import RayData
 from gradloom.service.fleet.ray_worker import (
     RayWorker,
@@ -60,7 +60,7 @@ class RayGroup:
             raise self._cluster.unavailable()
         try:
             actor = self._pool.take(self._profile)
-        except RayError as error:
+        except RAY_ERRORS as error:
             raise self._cluster.failed(error) from error
         self._workers[worker] = _Lent(actor, time.monotonic() + _PLACE_SECONDS)
         self._pending[actor.watch] = worker
@@ -82,7 +82,7 @@ class RayGroup:
             self._pending[lent.worker.send(message)] = worker
             lent.owes += 1
             self._ask_for_a_beat(worker, lent)
-        except RayError as error:
+        except RAY_ERRORS as error:
             self._lost.append(self._gone(worker, error))
 
     def _ask_for_a_beat(self, worker: int, lent: _Lent) -> None:
@@ -106,7 +106,7 @@ class RayGroup:
             raise self._cluster.unavailable()
         try:
             return self._polled(timeout)
-        except RayError as error:
+        except RAY_ERRORS as error:
             raise self._cluster.failed(error) from error
 
     def _polled(self, timeout: float) -> tuple[WorkerEvent, ...]:
@@ -148,7 +148,7 @@ class RayGroup:
         lent.is_to_beat = False
         try:
             self._ask_for_a_beat(alive.worker, lent)
-        except RayError as error:
+        except RAY_ERRORS as error:
             return self._gone(alive.worker, error)
         return alive
 

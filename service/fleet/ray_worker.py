@@ -18,7 +18,7 @@ from ray.exceptions import (
 )
 
 from gradloom.service.fleet.ending import out_of_memory
-from gradloom.service.fleet.ray_cluster import Cluster, Place
+from gradloom.service.fleet.ray_cluster import RAY_ERRORS, Cluster, Place
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.actor import Actor
 from gradloom.worker.engine.profile import PROFILES
@@ -91,7 +91,7 @@ class RayWorker:
     def end(self, cluster: Cluster) -> bool:
         """Ends it and waits for its end; whether it is known to have ended."""
         place = self._place
-        with suppress(RayError):  # of a cluster that is no more
+        with suppress(*RAY_ERRORS):  # of a cluster that is no more
             place = self.place(_PLACE_SECONDS)
             ray.kill(self._handle, no_restart=True)
         # It takes no message when it is frozen, and Ray waits seconds until it does more.
