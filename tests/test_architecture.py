@@ -132,6 +132,8 @@ CONFINED: dict[str, tuple[str, ...]] = {
         "gradloom.service.api.interceptors",
         "gradloom.service.cli.logs",
         "gradloom.service.fleet.opening",
+        "gradloom.service.fleet.ray_cluster",
+        "gradloom.service.fleet.ray_fleet",
         "gradloom.service.jobs.sql_store",
         "gradloom.service.server",
         "gradloom.service.training.floor",

@@ -2,15 +2,18 @@
 
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 from benchmarks.hosts.network import Host, Network
 
 _PORT = 6379
 _RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-stats")
+_RAYS_OWN = (b"/gcs/gcs_server", b"/raylet/raylet")
 # The least that Ray accepts.
 _OBJECT_STORE_BYTES = 80_000_000
 # Ray's own processes start one after the other, on cores that may be busy.
@@ -54,6 +57,12 @@ class RayCluster:
     def join(self, host: Host) -> None:
         """Starts a node on a host that is on."""
         self._start(host, (f"--address={self.address}",))
+
+    def end(self, host: Host) -> None:
+        """Kills the Ray of a host; with the head's, all that the cluster knew is gone."""
+        for pid in host.processes().values():
+            if any(part in Path(f"/proc/{pid}/cmdline").read_bytes() for part in _RAYS_OWN):
+                os.kill(pid, signal.SIGKILL)
 
     def _start(self, host: Host, options: Sequence[str]) -> None:
         host.run(

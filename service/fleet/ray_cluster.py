@@ -1,27 +1,41 @@
 """The cluster as the service knows it: its nodes and CPUs now, or since when it cannot be asked."""
 
+import math
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.state import available_resources_per_node
-from ray.exceptions import RayError
+import structlog
+
+# Ray leaves these two without types.
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]
+from ray.exceptions import AuthenticationError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from gradloom.service.errors import Unavailable
+from gradloom.service.fleet.unreachable import first_line
+from gradloom.service.jobs.states import Reason
 from gradloom.service.wording import plural
 from gradloom.worker.fence import StillAlive, fence
 from gradloom.worker.warden import PATIENCE_SECONDS, Warden, end_of
+
+log = structlog.get_logger()
 
 # Ray's own types say nothing about an actor's methods, nor that a decorated class has options.
 _Handle = Any
 _WARDEN: Any = Warden
 
+# What calls to Ray raise; an OSError where the Ray of this host, the other end of a pipe, is gone.
+RAY_ERRORS = (RayError, OSError)
+
 # How long the head may leave a question open before it counts as unreachable.
 _SILENCE_SECONDS = 5.0
+_ANSWER_SECONDS = 2.0
 # A warden's answer takes milliseconds, and it is started long before it is asked. Beyond a cut
 # nobody answers; what lives there shares no memory with those who go on, so they need not wait.
 _END_SECONDS = 0.5
@@ -64,23 +78,54 @@ class Cluster:
         self._where = where
         self._now = now
         self._monotonic = monotonic
-        self._own_node: str = ray.get_runtime_context().get_node_id()
-        self._nodes: Mapping[str, Node] = {}
+        context = ray.get_runtime_context()
+        self._own_node: str = context.get_node_id()
+        self._head: str = context.gcs_address
+        self._gcs: Any = None
+        self._nodes: dict[str, Node] = {}
         self._avoided: frozenset[str] = frozenset()
         self._wardens: dict[str, _Handle] = {}
         self._lock = threading.Lock()
-        self.look()
+        self._is_member = True
+        self._failure_time = -math.inf
+        self.is_over = False
+        self._heed(self._told())
 
     def look(self) -> None:
-        """Asks the head for its nodes; may take as long as Ray tries to reach it."""
-        # Ray leaves these functions without types.
-        free = available_resources_per_node()  # type: ignore[no-untyped-call]
-        told = ray.nodes()  # type: ignore[no-untyped-call]
-        nodes = (_node(each, free) for each in told if each["Alive"])
-        self._nodes = {node.id: node for node in nodes}
+        """Asks the head for its nodes, for seconds at most; what it does not tell is trouble."""
+        try:
+            self._heed(self._told())
+        except AuthenticationError:
+            self._gcs = None  # another cluster answers, which the next look asks as a stranger
+        except RayError:
+            pass  # it is silent
+
+    def _told(self) -> dict[str, Node]:
+        """The nodes that live. Raises RayError.
+
+        ray.nodes() would end this process where another cluster answers at the head's address, as
+        it does once the head was started anew: a check in Ray's global_state_accessor.h.
+        """
+        self._gcs = self._gcs or GcsClient(address=self._head)
+        told = self._gcs.get_all_node_info(timeout=_ANSWER_SECONDS)
+        usage = self._gcs.get_all_resource_usage(timeout=_ANSWER_SECONDS).resource_usage_data
+        free = {each.node_id: each.resources_available.get("CPU", 0.0) for each in usage.batch}
+        alive = ((id_, each) for id_, each in told.items() if each.state == GcsNodeInfo.ALIVE)
+        return {
+            id_.hex(): _node(id_.hex(), each, free.get(id_.binary(), 0.0)) for id_, each in alive
+        }
+
+    def _heed(self, nodes: dict[str, Node]) -> None:
+        """Takes note of the nodes that live, if this process's own is still one of them."""
+        self._is_member = self._own_node in nodes
+        if not self._is_member:
+            own = self._nodes.get(self._own_node)
+            self.is_over = any(own and node.address == own.address for node in nodes.values())
+            return
+        self._nodes = nodes
         self._heard, self._heard_time = self._monotonic(), self._now()
         with self._lock:
-            self._wardens = {n: w for n, w in self._wardens.items() if n in self._nodes}
+            self._wardens = {n: w for n, w in self._wardens.items() if n in nodes}
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -108,9 +153,23 @@ class Cluster:
     @property
     def trouble(self) -> str:
         """Why nothing can be started at present."""
-        if self._monotonic() - self._heard < _SILENCE_SECONDS:
+        since = f"since {self._heard_time:%H:%M:%S} UTC, retrying"
+        if not self._is_member:
+            return f"{self._where} has lost the Ray of this host {since}"
+        now = self._monotonic()
+        if now - self._heard < _SILENCE_SECONDS <= now - self._failure_time:
             return ""
-        return f"{self._where} unreachable since {self._heard_time:%H:%M:%S} UTC, retrying"
+        return f"{self._where} unreachable {since}"
+
+    def failed(self, error: Exception) -> Unavailable:
+        """What to raise where Ray itself cannot do what it is asked: trouble for a while."""
+        log.warning("ray_failed", error=first_line(error))
+        self._failure_time = self._monotonic()
+        return self.unavailable()
+
+    def unavailable(self) -> Unavailable:
+        """The trouble as an error."""
+        return Unavailable(self.trouble, reason=Reason.RAY_UNREACHABLE)
 
     def room_for(self, cpus: float) -> int:
         """How many workers that ask for so many CPUs each could be placed at once."""
@@ -159,7 +218,7 @@ class Cluster:
     ) -> object:
         try:
             return ray.get(ask(self._warden(node)), timeout=seconds)
-        except RayError:
+        except RAY_ERRORS:
             with self._lock:
                 self._wardens.pop(node, None)
             return otherwise
@@ -181,15 +240,14 @@ def cpus_for_workers(nodes: Iterable[Node], avoided: Collection[str]) -> int:
     return max(1, int(sum(each)))
 
 
-def _node(told: Mapping[str, Any], free: Mapping[str, Mapping[str, float]]) -> Node:
+def _node(id_: str, told: Any, free: float) -> Node:
     """A node in the words of Ray's own table."""
-    id_ = told["NodeID"]
     return Node(
         id_,
-        told["NodeManagerHostname"],
-        told["NodeManagerAddress"],
-        told["Resources"].get("CPU", 0.0),
-        free.get(id_, {}).get("CPU", 0.0),
+        told.node_manager_hostname,
+        told.node_manager_address,
+        told.resources_total.get("CPU", 0.0),
+        free,
     )
 
 

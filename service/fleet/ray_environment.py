@@ -23,6 +23,8 @@ def prepare(variables: MutableMapping[str, str], own_token: Path | None) -> None
     variables.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray would end this process once it has not reached the head for a minute; jobs go on without.
     variables.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _FOR_EVER_SECONDS)
+    # Nor is it to start a Ray of its own where there is none for a moment.
+    variables.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     if own_token is not None:
         _keep_token(own_token)
         variables.pop("RAY_AUTH_TOKEN", None)

@@ -6,16 +6,21 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakSet
 
 import ray
+import structlog
 from ray.exceptions import RayError
 
+from gradloom.service.errors import Unavailable
 from gradloom.service.fleet.actor_pool import ActorPool
-from gradloom.service.fleet.ray_cluster import Cluster
+from gradloom.service.fleet.ray_cluster import RAY_ERRORS, Cluster
 from gradloom.service.fleet.ray_data import RayData
 from gradloom.service.fleet.ray_group import RayGroup
 from gradloom.service.fleet.ray_worker import Terms
 from gradloom.service.fleet.unreachable import unreachable
+
+log = structlog.get_logger()
 
 _OBJECT_STORE_BYTES = 256 << 20
 # Messages below this travel in the call itself and not through the object store: half the time a
@@ -36,20 +41,29 @@ class RayFleet:
         Before this module is imported, ray_environment must have been prepared: Ray reads it once.
         """
         self.may_share = address is None
-        try:
-            _connect(address, cpus)
-        except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise unreachable(address, error) from error
-        where = f"Ray head {address}" if address else "Ray on this machine"
-        self._cluster = Cluster(where, lambda: datetime.now(UTC), time.monotonic)
-        # On a Ray of our own nobody else asks for CPUs, and the floor counts them: its workers ask
-        # for none, so that more of them than CPUs can share these.
-        terms = Terms(_CPUS_EACH, None) if address else Terms(0.0, "127.0.0.1")
-        self._pool = ActorPool(warm, profile, self._cluster, terms, time.monotonic)
-        self._data = RayData(is_cluster=address is not None)
+        self._address, self._cpus, self._warm, self._profile = address, cpus, warm, profile
+        self._groups: WeakSet[RayGroup] = WeakSet()
+        self._lock = threading.Lock()
+        self._open()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._tend, name="ray fleet", daemon=True)
         self._thread.start()
+
+    def _open(self) -> None:
+        """Connects, with all that lasts as long as the connection. Raises Unavailable."""
+        address = self._address
+        try:
+            _connect(address, self._cpus)
+            where = f"Ray head {address}" if address else "Ray on this machine"
+            cluster = Cluster(where, lambda: datetime.now(UTC), time.monotonic)
+            self._data = RayData(is_cluster=address is not None)
+        except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise unreachable(address, error) from error
+        # On a Ray of our own nobody else asks for CPUs, and the floor counts them: its workers ask
+        # for none, so that more of them than CPUs can share these.
+        terms = Terms(_CPUS_EACH, None) if address else Terms(0.0, "127.0.0.1")
+        self._pool = ActorPool(self._warm, self._profile, cluster, terms, time.monotonic)
+        self._cluster = cluster
 
     @property
     def cpus(self) -> int:
@@ -83,9 +97,35 @@ class RayFleet:
     def _tend(self) -> None:
         """Looks at the cluster and after the pool, each second until close."""
         while not self._closing.is_set():
-            self._pool.tend()
+            before = self.trouble
+            self._look_after_pool()
             self._closing.wait(_LOOK_SECONDS)
             self._cluster.look()
+            if self._cluster.is_over and not self._closing.is_set():
+                self._move_over()
+            if self.trouble != before:
+                log.warning("ray_unreachable" if self.trouble else "ray_reached", why=self.trouble)
+
+    def _look_after_pool(self) -> None:
+        if self.trouble:
+            return
+        try:
+            self._pool.tend()
+        except RAY_ERRORS as error:
+            self._cluster.failed(error)
+
+    def _move_over(self) -> None:
+        """Connects anew, once the groups have let go: the Ray that took over here is another."""
+        with self._lock:
+            groups = tuple(self._groups)
+        if any(group.is_at_work for group in groups):
+            return
+        self._pool.close()
+        ray.shutdown()
+        try:
+            self._open()
+        except Unavailable as error:
+            log.warning("ray_not_back", error=str(error))
 
     def group(
         self,
@@ -95,7 +135,10 @@ class RayFleet:
         profile: str,
     ) -> RayGroup:
         """Workers of one job; Ray keeps their output in its own session folder."""
-        return RayGroup(profile, self._pool, self._cluster, self._data)
+        group = RayGroup(profile, self._pool, self._cluster, self._data)
+        with self._lock:
+            self._groups.add(group)
+        return group
 
     def close(self) -> None:
         """Disconnects; a Ray of our own ends."""

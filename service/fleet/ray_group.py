@@ -8,7 +8,7 @@ from ray.exceptions import RayError
 from gradloom.service.fleet.actor_pool import ActorPool
 from gradloom.service.fleet.ending import last_lines
 from gradloom.service.fleet.group import Alive, Gone, Ready, WorkerEvent, event_of
-from gradloom.service.fleet.ray_cluster import Cluster
+from gradloom.service.fleet.ray_cluster import RAY_ERRORS, Cluster
 from gradloom.service.fleet.ray_data import RayData
 from gradloom.service.fleet.ray_worker import (
     RayWorker,
@@ -52,11 +52,24 @@ class RayGroup:
         self._lost: list[Gone] = []
 
     def start(self, worker: int, task: Task, state: bytes | None) -> None:
-        """Takes an actor of the pool, or asks Ray for one; see WorkerGroup."""
-        actor = self._pool.take(self._profile)
+        """Takes an actor of the pool, or asks Ray for one; see WorkerGroup.
+
+        Raises Unavailable where a first one cannot be had now: who trains already goes on.
+        """
+        if self._cluster.trouble and not self._workers:
+            raise self._cluster.unavailable()
+        try:
+            actor = self._pool.take(self._profile)
+        except RAY_ERRORS as error:
+            raise self._cluster.failed(error) from error
         self._workers[worker] = _Lent(actor, time.monotonic() + _PLACE_SECONDS)
         self._pending[actor.watch] = worker
         self._send(worker, (self._data.told(task), state))
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it has workers."""
+        return bool(self._workers)
 
     def order(self, worker: int, order: Order) -> None:
         """Sends an order; see WorkerGroup."""
@@ -69,7 +82,7 @@ class RayGroup:
             self._pending[lent.worker.send(message)] = worker
             lent.owes += 1
             self._ask_for_a_beat(worker, lent)
-        except RayError as error:
+        except RAY_ERRORS as error:
             self._lost.append(self._gone(worker, error))
 
     def _ask_for_a_beat(self, worker: int, lent: _Lent) -> None:
@@ -88,7 +101,15 @@ class RayGroup:
         return self._workers.pop(worker, None)
 
     def poll(self, timeout: float) -> tuple[WorkerEvent, ...]:
-        """Answers and deaths; see WorkerGroup."""
+        """Answers and deaths; see WorkerGroup. Raises Unavailable when Ray itself is lost."""
+        if self._cluster.is_over:
+            raise self._cluster.unavailable()
+        try:
+            return self._polled(timeout)
+        except RAY_ERRORS as error:
+            raise self._cluster.failed(error) from error
+
+    def _polled(self, timeout: float) -> tuple[WorkerEvent, ...]:
         self._lost += [self._unplaced(worker) for worker in self._late()]
         if self._lost:
             lost, self._lost = tuple(self._lost), []
@@ -127,7 +148,7 @@ class RayGroup:
         lent.is_to_beat = False
         try:
             self._ask_for_a_beat(alive.worker, lent)
-        except RayError as error:
+        except RAY_ERRORS as error:
             return self._gone(alive.worker, error)
         return alive
 
@@ -173,9 +194,9 @@ class RayGroup:
         return self._given_up(Gone(worker, Reason.INSUFFICIENT_CAPACITY, message))
 
     def close(self) -> None:
-        """Gives actors that were ready back to the pool, and ends the others."""
+        """Gives actors that were ready back to the pool, and ends the others; in trouble all."""
         for worker, lent in list(self._workers.items()):
-            if lent.is_ready:
+            if lent.is_ready and not self._cluster.trouble:
                 self._forgotten(worker)
                 self._pool.give_back(lent.worker)
             else:

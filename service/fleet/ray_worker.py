@@ -1,6 +1,7 @@
 """One worker as an actor: asked for, spoken to, watched, ended; and what its end means."""
 
 import pickle
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from ray.exceptions import (
 )
 
 from gradloom.service.fleet.ending import out_of_memory
-from gradloom.service.fleet.ray_cluster import Cluster, Place
+from gradloom.service.fleet.ray_cluster import RAY_ERRORS, Cluster, Place
 from gradloom.service.jobs.states import Reason
 from gradloom.worker.actor import Actor
 from gradloom.worker.engine.profile import PROFILES
@@ -31,6 +32,8 @@ Reference = ray.ObjectRef[bytes]
 _GET_SECONDS = 10.0
 # One that has said anything at all has said where it is before.
 _PLACE_SECONDS = 0.2
+# Milliseconds, as a rule.
+_KILL_SECONDS = 0.5
 _LINE_LENGTH = 300
 _NODE_LABEL = "ray.io/node-id"
 # Ray has no type for it, and tells of a node's death long before it is in the table of nodes.
@@ -90,10 +93,19 @@ class RayWorker:
 
     def end(self, cluster: Cluster) -> bool:
         """Ends it and waits for its end; whether it is known to have ended."""
-        place = self.place(_PLACE_SECONDS)
-        ray.kill(self._handle, no_restart=True)
+        place = self._place
+        with suppress(*RAY_ERRORS):  # of a cluster that is no more
+            place = self.place(_PLACE_SECONDS)
+        # While the head is away Ray does not come back from this.
+        killing = threading.Thread(target=self._kill, daemon=True)
+        killing.start()
+        killing.join(_KILL_SECONDS)
         # It takes no message when it is frozen, and Ray waits seconds until it does more.
         return place is None or cluster.end(place)
+
+    def _kill(self) -> None:
+        with suppress(*RAY_ERRORS):
+            ray.kill(self._handle, no_restart=True)
 
 
 def ask_for(

@@ -122,7 +122,7 @@ class Floor:
         for name, running in self._running.items():
             running.wishes.size = sizes[name]
         for job in cut_off:
-            if job.name not in self._rests_until:
+            if job.name not in self._rests_until and not self._around.fleet.trouble:
                 self._resume(job, sizes[job.name])
         for job, decision in zip(queue, decisions, strict=True):
             self._carry_out(job, decision, sizes)

@@ -40,6 +40,13 @@ class Journal:
             self._move_past_a_wish(state)
         self._metrics.state(self.job)
 
+    def suspended(self, reason: Reason, message: str) -> None:
+        """The job waits for what its run cannot go on without."""
+        if self.job.state is State.RECOVERING:
+            self._change(reason=reason, message=message)
+        else:
+            self.move(State.RECOVERING, reason, message)
+
     def _move_past_a_wish(self, state: State) -> None:
         """The user cancelled while the job was about to move: only its end is still a move."""
         self.job = self._store.get(self.job.name)

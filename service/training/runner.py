@@ -105,13 +105,16 @@ def turns(name: str, around: Surroundings, wishes: Wishes) -> Generator[None, No
     """Trains a job to its end, in as many runs as it takes; before each look at workers it yields.
 
     A run that loses all its workers is followed by one from the newest whole checkpoint. Where
-    the store cannot be written to, the job is left as it stands there, to be taken up again.
+    the store cannot be written to, or Ray is lost, the job is left as it stands there, to be taken
+    up again.
     """
     journal = Journal(name, around)
     try:
         yield from _run_to_the_end(journal, around, wishes)
     except (Unavailable, QuotaExceeded) as error:
         log.warning("run_suspended", job=name, error=str(error))
+        if error.reason == Reason.RAY_UNREACHABLE:
+            journal.suspended(Reason.RAY_UNREACHABLE, error.message)
     except Exception:
         incident = uuid.uuid4().hex[:12]
         log.exception("run_failed", job=name, incident=incident)
