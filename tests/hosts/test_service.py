@@ -22,7 +22,7 @@ from benchmarks.hosts.service import Service, service
 from gradloom.service.client import Client
 from gradloom.service.jobs.job import Job
 from gradloom.service.jobs.states import Reason, State
-from gradloom.service.watching import IncidentEvent, ProgressEvent
+from gradloom.service.watching import Event, IncidentEvent, ProgressEvent
 from tests.system import service_process
 from tests.system.digits import digits
 
@@ -222,6 +222,17 @@ def without_power(cluster: RayCluster, host: Host) -> Iterator[None]:
         cluster.join(host)
 
 
+def _until_it_is_short_of_a_host(events: Iterator[Event]) -> Iterator[Reason]:
+    """Incidents until the job hears of the loss, or waits for CPUs as its workers find no place."""
+    for event in events:
+        if isinstance(event, Job) and event.state is State.QUEUED:
+            return
+        if isinstance(event, IncidentEvent):
+            yield event.reason
+            if event.reason is Reason.NODE_LOST:
+                return
+
+
 @pytest.mark.slow
 def test_a_host_that_is_lost_while_workers_start_is_not_the_jobs_fault(
     cluster: RayCluster, tmp_path: Path
@@ -231,10 +242,8 @@ def test_a_host_that_is_lost_while_workers_start_is_not_the_jobs_fault(
         job = client.submit(digits(SHORT), workers=6)
         events = client.watch(job)
         next(each for each in events if isinstance(each, Job) and each.state is State.STARTING)
-        seen: list[Reason] = []
         with without_power(cluster, cluster.network.hosts[2]):
-            while Reason.NODE_LOST not in seen:
-                seen.append(next(e.reason for e in events if isinstance(e, IncidentEvent)))
+            seen = [*_until_it_is_short_of_a_host(events)]
         seen += [event.reason for event in events if isinstance(event, IncidentEvent)]
         assert client.get(job).state is State.SUCCEEDED
     assert Reason.WORKER_START_FAILED not in seen
