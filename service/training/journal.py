@@ -42,10 +42,11 @@ class Journal:
 
     def suspended(self, reason: Reason, message: str) -> None:
         """The job waits for what its run cannot go on without."""
-        if self.job.state is State.RECOVERING:
-            self._change(reason=reason, message=message)
-        else:
+        if self.job.state is not State.RECOVERING:
             self.move(State.RECOVERING, reason, message)
+            return
+        self._change(reason=reason, message=message)
+        self.job = self._store.record(self.job.name, IncidentHappened(reason, message))
 
     def _move_past_a_wish(self, state: State) -> None:
         """The user cancelled while the job was about to move: only its end is still a move."""
