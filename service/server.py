@@ -57,10 +57,11 @@ async def serve(
     ready: Callable[[Ready], None],
     stop: asyncio.Event,
     fleet: Fleet | None = None,
+    reconnected: Callable[[], None] = lambda: None,
 ) -> int:
     """Serves until stop is set; the exit code. A fleet that is given stays its owner's to close.
 
-    Raises CannotServe where it may not start, Unavailable where Ray does not answer.
+    reconnected is called, in another thread, when Ray was lost and is connected to anew. Raises CannotServe where it may not start, Unavailable where Ray does not answer.
     """
     grpc_at, http_at = config.endpoints()
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ async def serve(
         store = _open_store(config.data_dir)
         stack.callback(store.close)
         if fleet is None:
-            fleet = await asyncio.to_thread(open_fleet, config)
+            fleet = await asyncio.to_thread(open_fleet, config, reconnected)
             stack.callback(fleet.close)
         metrics = _metrics(config, store)
         floor = Floor(_surroundings(config, store, fleet, metrics))
