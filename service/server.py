@@ -61,7 +61,8 @@ async def serve(
 ) -> int:
     """Serves until stop is set; the exit code. A fleet that is given stays its owner's to close.
 
-    reconnected is called, in another thread, when Ray was lost and is connected to anew. Raises CannotServe where it may not start, Unavailable where Ray does not answer.
+    reconnected is called, in another thread, when Ray was lost and is connected to anew.
+    Raises CannotServe where it may not start, Unavailable where Ray does not answer.
     """
     grpc_at, http_at = config.endpoints()
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
