@@ -58,9 +58,11 @@ async def serve(
     ready: Callable[[Ready], None],
     stop: asyncio.Event,
     fleet: Fleet | None = None,
+    reconnected: Callable[[], None] = lambda: None,
 ) -> int:
     """Serves until stop is set; the exit code. A fleet that is given stays its owner's to close.
 
+    reconnected is called, in another thread, when Ray was lost and is connected to anew.
     Raises CannotServe where it may not start, Unavailable where Ray does not answer.
     """
     grpc_at, http_at = config.endpoints()
@@ -69,7 +71,7 @@ async def serve(
         store = _open_store(config.data_dir)
         stack.callback(store.close)
         if fleet is None:
-            fleet = await asyncio.to_thread(open_fleet, config)
+            fleet = await asyncio.to_thread(open_fleet, config, reconnected)
             stack.callback(fleet.close)
         metrics = _metrics(config, store)
         around = _surroundings(config, store, fleet, metrics)

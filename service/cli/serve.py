@@ -135,13 +135,17 @@ def serve_command(
     async def serve_until_stopped() -> int:
         stop = asyncio.Event()
         heed_signals(stop)
+        loop = asyncio.get_running_loop()
+
+        def heed_again() -> None:
+            loop.call_soon_threadsafe(heed_signals, stop)
 
         def ready_to_stop(ready: Ready) -> None:
-            # Ray puts a handler of its own in the place of ours, which ends the process at once.
             heed_signals(stop)
             announce(ready)
 
-        return await serve(config, ready_to_stop, stop)
+        # Ray puts a handler of its own in the place of ours, which ends the process at once.
+        return await serve(config, ready_to_stop, stop, reconnected=heed_again)
 
     return asyncio.run(serve_until_stopped())
 

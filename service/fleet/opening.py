@@ -1,6 +1,7 @@
 """Opens the fleet that a configuration asks for. Imports Ray only where it is asked for."""
 
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import structlog
@@ -20,9 +21,10 @@ def backend_of(config: ServerConfig) -> str:
     return "ray" if config.backend == "ray" and find_spec("ray") else "local"
 
 
-def open_fleet(config: ServerConfig) -> Fleet:
+def open_fleet(config: ServerConfig, reconnected: Callable[[], None] = lambda: None) -> Fleet:
     """The fleet, its warm workers starting. Raises Unavailable where Ray does not answer.
 
+    reconnected is called, in another thread, when Ray was lost and is connected to anew.
     Ends first what a service on the same data folder has left behind; its caller holds the folder.
     """
     if left := sweep(config.data_dir):
@@ -36,4 +38,10 @@ def open_fleet(config: ServerConfig) -> Fleet:
     # Ray reads its environment when it is imported, so not before prepare.
     from gradloom.service.fleet.ray_fleet import RayFleet
 
-    return RayFleet(config.address, config.cpus, warm=config.warm_workers, profile=config.profile)
+    return RayFleet(
+        config.address,
+        config.cpus,
+        warm=config.warm_workers,
+        profile=config.profile,
+        reconnected=reconnected,
+    )

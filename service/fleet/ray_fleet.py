@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from weakref import WeakSet
@@ -34,14 +35,23 @@ class RayFleet:
     """A Ray of our own on this machine, or a running one given by its address."""
 
     def __init__(
-        self, address: str | None, cpus: int | None = None, *, warm: int = 0, profile: str
+        self,
+        address: str | None,
+        cpus: int | None = None,
+        *,
+        warm: int = 0,
+        profile: str,
+        reconnected: Callable[[], None] = lambda: None,
     ) -> None:
         """Starts Ray or connects to it. Raises Unavailable where that fails.
+
+        reconnected is called, in another thread, when it had to connect anew to another Ray.
 
         Before this module is imported, ray_environment must have been prepared: Ray reads it once.
         """
         self.may_share = address is None
         self._address, self._cpus, self._warm, self._profile = address, cpus, warm, profile
+        self._reconnected = reconnected
         self._groups: WeakSet[RayGroup] = WeakSet()
         self._lock = threading.Lock()
         self._open()
@@ -126,6 +136,8 @@ class RayFleet:
             self._open()
         except Unavailable as error:
             log.warning("ray_not_back", error=str(error))
+        else:
+            self._reconnected()
 
     def group(
         self,

@@ -1,11 +1,13 @@
 """The head of a cluster is lost and another takes its place, while jobs train and users look on."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from benchmarks.hosts.cluster import ray_cluster
 from benchmarks.hosts.service import service
+from benchmarks.serving import STOP_SECONDS
 from gradloom.service.jobs.job import Job
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.watching import IncidentEvent, ProgressEvent
@@ -49,3 +51,5 @@ def test_jobs_go_on_under_a_new_head_and_the_service_answers_meanwhile(
         done = client.wait(job)
         assert (done.state, done.receipt.weights_sha256) == (State.SUCCEEDED, undisturbed)
         assert client.wait(other).state is State.SUCCEEDED
+        up.process.send(signal.SIGTERM)
+        assert up.process.wait(STOP_SECONDS) == 0
