@@ -59,7 +59,8 @@ class WorkerGroup(Protocol):
     """The workers of one job. Used by one thread, which never waits longer than it asked to.
 
     A group has as many workers as were started and not stopped: it grows by start, and gives room
-    back by stop.
+    back by stop. start and poll raise Unavailable where what runs the workers is lost; the
+    group is then closed, and its job waits for as long as the fleet is in trouble.
     """
 
     def start(self, worker: int, task: Task, state: bytes | None) -> None:
