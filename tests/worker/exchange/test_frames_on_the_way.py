@@ -13,7 +13,7 @@ from tests.worker.exchange.formations import enter, formation, steps
 from tests.worker.exchange.proxy import Proxy, Spoil
 
 # Some pieces for each slice.
-LAYOUT = Layout(5 * PIECE // 4 + 5, 2, 5)
+LAYOUT = Layout(3 * PIECE // 4 + 5, 2, 5)
 
 
 def flip_in_the_body(frame: bytes) -> list[bytes]:

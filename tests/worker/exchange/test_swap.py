@@ -15,7 +15,7 @@ from gradloom.worker.exchange.tree import Node, root
 from gradloom.worker.messages import Formation, Member
 from tests.worker.exchange.formations import expected, roots
 
-SIZE = 7 * PIECE // 4 + 3
+SIZE = 5 * PIECE // 4 + 3
 WAYS = {"three cells swap": (0, 3, 4, 6), "two cells trade": (0, 4, 6), "two swap": (0, 3, 6)}
 
 
