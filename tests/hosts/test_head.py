@@ -15,7 +15,7 @@ from tests.hosts.conftest import CPUS_EACH, made_hosts
 from tests.system import service_process
 from tests.system.digits import digits
 
-pytestmark = [pytest.mark.process, pytest.mark.ray, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.process, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
 EPOCHS = 60
 STEPS_BEFORE = 60
