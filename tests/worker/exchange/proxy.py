@@ -73,14 +73,20 @@ class Tap(Proxy):
 
     def __init__(self, address: str, spoil: Spoil = lambda data: [data], times: int = 0) -> None:
         """Of the first connection it lets the beginning through."""
-        self.heard = bytearray()
+        self._voices: list[bytearray] = []
         super().__init__(address, spoil, times, self._BEGINNING)
 
+    @property
+    def heard(self) -> bytes:
+        """All that was said, one side after the other: both may speak at once."""
+        return b"".join(self._voices)
+
     def _pass(self, source: socket.socket, sink: socket.socket, said: int, after: int) -> None:
-        passed = 0
+        passed, voice = 0, bytearray()
+        self._voices.append(voice)
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                self.heard += data
+                voice += data
                 spoiled = self._spoiled(data) if passed >= after else [data]
                 if spoiled is None:
                     break
