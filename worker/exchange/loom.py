@@ -62,7 +62,7 @@ class Loom:
     def begin_sum(self) -> None:
         """See Exchange."""
         self._role.swap()
-        self._is_summed = self._sum is None
+        self._is_summed = False
 
     def total(self, block: slice, out: Vector) -> Vector:
         """See Exchange."""

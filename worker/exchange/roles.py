@@ -114,7 +114,6 @@ class Leader:
         places = {member.worker: place for place, member in enumerate(topology.members)}
         self._places = [places[member.worker] for cell in topology.cells for member in cell]
         self._swap = swap
-        self._is_swapping = False
         if swap:
             for cell, peer in zip(self._others, self._leaders, strict=True):
                 peer.link.place = partial(swap.place, cell)
@@ -147,7 +146,6 @@ class Leader:
         if self._swap is None:
             return
         self._swap.begin()
-        self._is_swapping = True
         if self._followers:
             self._end_swap()
             self._peers.say(self._followers, Kind.SUMMED, b"")
@@ -156,7 +154,7 @@ class Leader:
 
     def await_sum(self, block: slice) -> None:
         """See Role. Lets pieces come and go between two blocks, too."""
-        if self._swap is None or not self._is_swapping:
+        if self._swap is None or not self._swap.is_begun:
             return
         self._peers.glance()
         self._peers.wait(partial(self._lacking_for, self._swap, block))
@@ -166,10 +164,9 @@ class Leader:
         return [] if swap.stands(block) else late
 
     def _end_swap(self) -> None:
-        if self._swap is not None and self._is_swapping:
+        if self._swap is not None and self._swap.is_begun:
             self._peers.wait(partial(self._lacking, self._swap))
             self._swap.reset()
-            self._is_swapping = False
 
     def _lacking(self, swap: Swap | Trade) -> list[Peer]:
         """Sums that were added up meanwhile begin to leave."""

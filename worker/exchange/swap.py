@@ -53,7 +53,7 @@ class Swap:
 
     def reset(self) -> None:
         """Nothing has come of the sum that follows, and nothing has gone."""
-        self._is_begun = False
+        self.is_begun = False
         rows = sum(len(rows) for rows in self._come.values())
         self._lacking = {block.start: rows for block in _blocks(self._slices[self._own])}
         here = len(self._lacking)
@@ -67,7 +67,7 @@ class Swap:
 
     def begin(self) -> None:
         """Own nodes are ready to be sent."""
-        self._is_begun = True
+        self.is_begun = True
         for offset, lacking in self._lacking.items():
             if not lacking:
                 self._add_up(offset)
@@ -85,7 +85,7 @@ class Swap:
 
     def more(self, cell: int) -> Frame | None:
         """What goes to a cell next, sums first."""
-        if not self._is_begun:
+        if not self.is_begun:
             return None
         sums = self._sums[cell]
         return sums.popleft() if sums else next(self._roots[cell], None)
@@ -108,7 +108,7 @@ class Swap:
             self._ends[cell] = header.offset + header.length // 4
         else:
             self._lacking[header.offset] -= 1
-            if self._is_begun and not self._lacking[header.offset]:
+            if self.is_begun and not self._lacking[header.offset]:
                 self._add_up(header.offset)
 
     def _rooted(self, cell: int) -> Iterator[Frame]:
@@ -135,21 +135,20 @@ class Trade:
 
     def __init__(self, topology: Topology, held: Mapping[Node, Vector], whole: Vector) -> None:
         """held are the vectors of the cell's own nodes."""
-        (node,) = topology.handed_over(topology.cell, topology.sources())
-        self._part = _Part(topology, node, held, 0)
+        self._part = _Part(topology, topology.traded[topology.own], held, 0)
         self._whole = whole
         self._all = slice(0, topology.layout.size)
         self.reset()
 
     def reset(self) -> None:
         """See Swap."""
-        self._is_begun = False
+        self.is_begun = False
         self._end = 0
         self._roots = map(self._part.frame, _blocks(self._all))
 
     def begin(self) -> None:
         """See Swap."""
-        self._is_begun = True
+        self.is_begun = True
 
     def awaits(self, cell: int) -> bool:  # noqa: ARG002
         """See Swap."""
@@ -161,7 +160,7 @@ class Trade:
 
     def more(self, cell: int) -> Frame | None:  # noqa: ARG002
         """See Swap."""
-        return next(self._roots, None) if self._is_begun else None
+        return next(self._roots, None) if self.is_begun else None
 
     def place(self, cell: int, header: Header) -> memoryview:  # noqa: ARG002
         """See Swap."""

@@ -98,7 +98,8 @@ class Topology:
     @cached_property
     def traded(self) -> tuple[Node, ...]:
         """The nodes of the cells, in their order, where they trade them; see swap.Trade."""
-        handed = [self.handed_over(cell, self.sources()) for cell in self.cells]
+        sources = self.sources()
+        handed = [self.handed_over(cell, sources) for cell in self.cells]
         trades = [len(nodes) for nodes in handed] == [1, 1]
         return tuple(node for nodes in handed for node in nodes) if trades else ()
 
