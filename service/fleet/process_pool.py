@@ -267,8 +267,8 @@ class ProcessPool:
             if idle not in self._idle:
                 return
             self._idle.remove(idle)
+            self._back_off()
         idle.worker.end()
-        self._back_off()
 
     def _back_off(self) -> None:
         """What cannot be started, or ends at once, is tried again later, and ever more so."""

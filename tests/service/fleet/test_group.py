@@ -107,14 +107,15 @@ def test_an_order_to_a_worker_that_was_stopped_goes_nowhere(group: WorkerGroup, 
 
 
 def test_a_worker_that_did_well_serves_the_next_job(fleet: Fleet, tmp_path: Path) -> None:
-    pids = []
-    for name in ("one", "two"):
-        group = fleet.group(name, 1, tmp_path / name, PROFILE_DEFAULT)
-        pids.append(ready(group, task_in(tmp_path)))
-        group.order(0, asked(0, 1))
-        answered(group)
-        group.close()
-    assert pids[0] == pids[1]
+    group = fleet.group("one", 1, tmp_path / "one", PROFILE_DEFAULT)
+    pid = ready(group, task_in(tmp_path))
+    group.order(0, asked(0, 1))
+    answered(group)
+    group.close()
+    # Another that waits may be the first to be taken.
+    group = fleet.group("two", 2, tmp_path / "two", PROFILE_DEFAULT)
+    assert pid in [ready(group, task_in(tmp_path), worker) for worker in (0, 1)]
+    group.close()
 
 
 def test_a_worker_that_failed_serves_nobody(fleet: Fleet, tmp_path: Path) -> None:
