@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
+from threading import Lock
 from types import NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
@@ -31,9 +32,10 @@ from gradloom.service.descriptors import (
     short_names,
 )
 from gradloom.service.errors import SpecFault
-from gradloom.service.jobs.job import Job, Transition
-from gradloom.service.jobs.spec import Resources
+from gradloom.service.jobs.job import Job, Plan, Transition
+from gradloom.service.jobs.spec import JobSpec, Resources
 from gradloom.service.sentences import any_of
+from gradloom.v1 import jobs_pb2, specs_pb2
 
 # Where a dataclass calls a field something else than the wire.
 WIRE_NAMES: dict[tuple[type, str], str] = {
@@ -43,6 +45,10 @@ WIRE_NAMES: dict[tuple[type, str], str] = {
 
 # Numbers without presence on the wire, whose 0 stands for a default that is not 0.
 ZERO_IS_LEFT_OUT: frozenset[tuple[type, str]] = frozenset({(Resources, "workers")})
+
+# What a job has from its beginning on, and all of its many messages hold: walked through once.
+_LASTING: dict[type, type[Message]] = {JobSpec: specs_pb2.JobSpec, Plan: jobs_pb2.Plan}
+_MOST_LASTING = 64
 
 _WORDS: dict[type, str] = {kind: word for words in KINDS.values() for word, kind in words.items()}
 
@@ -117,8 +123,35 @@ def _write_message(message: Message, value: Value) -> None:
             message.FromDatetime(value)
         case Duration():
             message.FromNanoseconds(round(value * 1e9))
+        case _ if type(value) in _LASTING:
+            _written_before.write(message, value)
         case _:
             written(message, value)
+
+
+class _Written:
+    """Messages by the very object: two that are equal may differ in the sign of a zero."""
+
+    def __init__(self) -> None:
+        self._messages: dict[int, tuple[Value, Message]] = {}
+        self._lock = Lock()
+
+    def write(self, message: Message, value: Value) -> None:
+        """Fills a message from a value that does not change."""
+        kept, before = self._messages.get(id(value), (None, message))
+        if kept is value:
+            message.CopyFrom(before)
+            return
+        written(message, value)
+        copy = type(message)()
+        copy.CopyFrom(message)
+        with self._lock:
+            self._messages[id(value)] = value, copy
+            if len(self._messages) > _MOST_LASTING:
+                del self._messages[next(iter(self._messages))]
+
+
+_written_before = _Written()
 
 
 def _scalar(descriptor: FieldDescriptor, value: Value) -> Value:
@@ -184,7 +217,8 @@ class Reading:
     def _message(self, hint: Value, message: Message, path: str) -> Value:
         kinds = alternatives(hint)
         if len(kinds) == 1:
-            return self.record(kinds[0], message, path)
+            known = None if self.is_strict else _read_before(kinds[0], message)
+            return known or self.record(kinds[0], message, path)
         self.refuse_unknown(message, path)
         return self._choice(message, path)
 
@@ -243,6 +277,20 @@ class Reading:
 
     def _add(self, path: str, description: str) -> None:
         self.faults.append(SpecFault(path, description))
+
+
+def _read_before(kind: type, message: Message) -> Value | None:
+    """The record of a message that lasts, if it is without faults."""
+    if kind not in _LASTING:
+        return None
+    return _lasting(kind, message.SerializeToString(deterministic=True))
+
+
+@lru_cache(_MOST_LASTING)
+def _lasting(kind: type, data: bytes) -> Value | None:
+    reading = Reading([], is_strict=False)
+    record: Value = reading.record(kind, _LASTING[kind].FromString(data))
+    return None if reading.faults else record
 
 
 def _is_left_out(kind: type, descriptor: FieldDescriptor, message: Message) -> bool:

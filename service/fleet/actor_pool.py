@@ -213,29 +213,37 @@ class ActorPool:
         now = self._clock()
         with self._lock:
             asked = tuple(self._asked)
-        served = [each for each in asked if not each.worker.is_waiting]
+        waiting = [each for each in asked if each.worker.is_waiting]
+        late = sum(each.since + _START_SECONDS <= now for each in waiting)
+        short = late - self._cluster.room_for(self._terms.cpus) if late and self._terms.cpus else 0
         with self._lock:
+            served = [each for each in asked if each not in waiting]
             self._asked = [each for each in self._asked if each not in served]
-            late = sum(each.since + _START_SECONDS <= now for each in self._asked)
             if late and self._terms.cpus:
                 self._refill_time = max(self._refill_time, now + _REFILL_SECONDS)
-            short = late - self._cluster.room_for(self._terms.cpus) if self._terms.cpus else 0
             released = [self._idle.pop() for _ in range(min(short, len(self._idle)))]
         for each in released:
             each.worker.end(self._cluster)
 
     def _fill(self) -> None:
         """Asks for what is missing, as far as there are CPUs that nobody holds."""
-        now = self._clock()
+        missing = self._missing()
+        for _ in range(min(missing, self._cluster.room_for(self._terms.cpus)) if missing else 0):
+            avoided = self._cluster.avoided
+            worker = ask_for(self._profile, self._terms, is_warm=True, avoided=avoided)
+            with self._lock:
+                is_kept = not self._is_closed
+                if is_kept:
+                    self._idle.append(_Idle(worker, self._clock()))
+            if not is_kept:
+                worker.end(self._cluster)
+
+    def _missing(self) -> int:
+        """How many are to be asked for now."""
         with self._lock:
-            missing = self._count - len(self._idle) - len(self._resting)
-            if now < self._refill_time or self._is_closed:
-                return
-            room = self._cluster.room_for(self._terms.cpus)
-            for _ in range(min(missing, room)):
-                avoided = self._cluster.avoided
-                worker = ask_for(self._profile, self._terms, is_warm=True, avoided=avoided)
-                self._idle.append(_Idle(worker, now))
+            if self._clock() < self._refill_time or self._is_closed:
+                return 0
+            return max(self._count - len(self._idle) - len(self._resting), 0)
 
     def close(self) -> None:
         """Ends those that nobody took."""

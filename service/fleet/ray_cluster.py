@@ -35,6 +35,8 @@ RAY_ERRORS = (RayError, OSError)
 
 # How long the head may leave a question open before it counts as unreachable.
 _SILENCE_SECONDS = 5.0
+# One of our own that is silent for so long is dead, as no network lies between: another is started.
+_OWN_SILENCE_SECONDS = 15.0
 _ANSWER_SECONDS = 2.0
 # A warden's answer takes milliseconds, and it is started long before it is asked. Beyond a cut
 # nobody answers; what lives there shares no memory with those who go on, so they need not wait.
@@ -72,10 +74,16 @@ class Cluster:
     """What was last heard of the nodes. look is for one thread, all else for any."""
 
     def __init__(
-        self, where: str, now: Callable[[], datetime], monotonic: Callable[[], float]
+        self,
+        where: str,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        *,
+        is_own: bool = False,
     ) -> None:
-        """where is what people call the cluster's head."""
+        """where is what people call the cluster's head; is_own is that this process started it."""
         self._where = where
+        self._is_own = is_own
         self._now = now
         self._monotonic = monotonic
         context = ray.get_runtime_context()
@@ -88,7 +96,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._is_member = True
         self._failure_time = -math.inf
-        self.is_over = False
+        self._is_replaced = False
         self._heed(self._told())
 
     def look(self) -> None:
@@ -120,7 +128,7 @@ class Cluster:
         self._is_member = self._own_node in nodes
         if not self._is_member:
             own = self._nodes.get(self._own_node)
-            self.is_over = any(own and node.address == own.address for node in nodes.values())
+            self._is_replaced = any(own and node.address == own.address for node in nodes.values())
             return
         self._nodes = nodes
         self._heard, self._heard_time = self._monotonic(), self._now()
@@ -151,9 +159,19 @@ class Cluster:
         return tuple(node.id for node in self.nodes if node.name in self._avoided)
 
     @property
+    def is_over(self) -> bool:
+        """Whether this connection will not come back: another Ray took over, or our own is dead."""
+        if not self._is_own:
+            return self._is_replaced
+        is_silent = self._monotonic() - self._heard >= _OWN_SILENCE_SECONDS
+        return is_silent or not self._is_member
+
+    @property
     def trouble(self) -> str:
         """Why nothing can be started at present."""
         since = f"since {self._heard_time:%H:%M:%S} UTC, retrying"
+        if not self._is_member and self._is_own:
+            return f"{self._where} has been gone {since}"
         if not self._is_member:
             return f"{self._where} has lost the Ray of this host {since}"
         now = self._monotonic()

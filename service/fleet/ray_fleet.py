@@ -32,7 +32,11 @@ _CPUS_EACH = 1.0
 
 
 class RayFleet:
-    """A Ray of our own on this machine, or a running one given by its address."""
+    """A Ray of our own on this machine, or a running one given by its address.
+
+    Where the running one is lost and another takes its place it connects anew; where our own is
+    lost it starts another.
+    """
 
     def __init__(
         self,
@@ -45,7 +49,7 @@ class RayFleet:
     ) -> None:
         """Starts Ray or connects to it. Raises Unavailable where that fails.
 
-        reconnected is called, in another thread, when it had to connect anew to another Ray.
+        reconnected is called, in another thread, once it is connected to another Ray.
 
         Before this module is imported, ray_environment must have been prepared: Ray reads it once.
         """
@@ -65,7 +69,9 @@ class RayFleet:
         try:
             _connect(address, self._cpus)
             where = f"Ray head {address}" if address else "Ray on this machine"
-            cluster = Cluster(where, lambda: datetime.now(UTC), time.monotonic)
+            cluster = Cluster(
+                where, lambda: datetime.now(UTC), time.monotonic, is_own=address is None
+            )
             self._data = RayData(is_cluster=address is not None)
         except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise unreachable(address, error) from error
@@ -125,7 +131,7 @@ class RayFleet:
             self._cluster.failed(error)
 
     def _move_over(self) -> None:
-        """Connects anew, once the groups have let go: the Ray that took over here is another."""
+        """Connects anew, or starts anew, once the groups have let go of what was."""
         with self._lock:
             groups = tuple(self._groups)
         if any(group.is_at_work for group in groups):

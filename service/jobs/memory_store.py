@@ -26,6 +26,7 @@ from gradloom.service.jobs.store import (
     fold,
     name_taken,
     resources_change,
+    told,
 )
 from gradloom.service.jobs.thinning import forgotten, is_due
 
@@ -90,9 +91,9 @@ class MemoryStore:
         """See JobStore."""
         return Counter(job.state for job in self._jobs())
 
-    def record(self, name: str, *events: Event) -> Job:
+    def record(self, name: str, *events: Event, change: Change | None = None) -> Job:
         """See JobStore."""
-        return self._commit(name, lambda job: fold(job, events, self._clock()))
+        return self._commit(name, lambda job: told(job, change, events, self._clock()))
 
     def update(self, name: str, change: Change) -> Job:
         """See JobStore."""

@@ -16,7 +16,7 @@ from gradloom.service.jobs.recent import Recent
 from gradloom.service.jobs.spec import JobSpec, Training
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.jobs.store import StoredCheckpoint
-from gradloom.service.wire import event_bytes, event_from_bytes, job_bytes, metrics_in
+from gradloom.service.wire import event_bytes, job_bytes, metrics_in
 from gradloom.worker.data.spec import DataSpec
 from gradloom.worker.engine.spec import Model, Optimizer, Sgd, SoftmaxCrossEntropy
 
@@ -26,7 +26,7 @@ AnyRow = Row[Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def job_columns(job: Job, recent: Recent) -> dict[str, object]:
+def job_columns(job: Job, recent: Recent[Job]) -> dict[str, object]:
     """The columns of a job."""
     body = job_bytes(job)
     recent.add(body, job)
@@ -40,14 +40,11 @@ def job_columns(job: Job, recent: Recent) -> dict[str, object]:
     )
 
 
-def event_columns(name: str, record: Recorded) -> dict[str, object]:
+def event_columns(name: str, record: Recorded, recent: Recent[Recorded]) -> dict[str, object]:
     """The columns of an event of a job."""
-    return _sealed(
-        name=name,
-        revision=record.revision,
-        time=micros(record.time),
-        body=event_bytes(record),
-    )
+    body = event_bytes(record)
+    recent.add(body, record)
+    return _sealed(name=name, revision=record.revision, time=micros(record.time), body=body)
 
 
 def checkpoint_columns(name: str, checkpoint: Checkpoint, path: str) -> dict[str, object]:
@@ -85,7 +82,7 @@ def checkpoint_of(row: AnyRow) -> StoredCheckpoint:
     return StoredCheckpoint(Checkpoint(row.step, row.size_bytes, row.sha256), row.path)
 
 
-def job_of(row: AnyRow, name: str, recent: Recent) -> Job:
+def job_of(row: AnyRow, name: str, recent: Recent[Job]) -> Job:
     """The job of a row; FAILED, STATE_UNREADABLE where the row is damaged."""
     try:
         return recent.read(row.body) if is_whole(row) else _kept_aside(row, name)
@@ -121,10 +118,10 @@ UNKNOWN_SPEC = JobSpec(
 )
 
 
-def recorded_of(row: AnyRow) -> Recorded:
+def recorded_of(row: AnyRow, recent: Recent[Recorded]) -> Recorded:
     """The event of a row; an incident that says so where the row is damaged."""
     try:
-        return event_from_bytes(row.body) if is_whole(row) else _lost_event(row)
+        return recent.read(row.body) if is_whole(row) else _lost_event(row)
     except InvalidRequest:
         return _lost_event(row)
 

@@ -60,8 +60,10 @@ from gradloom.service.jobs.store import (
     fold,
     name_taken,
     resources_change,
+    told,
 )
 from gradloom.service.jobs.thinning import forgotten, is_due
+from gradloom.service.wire import event_from_bytes, job_from_bytes
 
 _FINAL = tuple(state.value for state in State if state.is_final)
 
@@ -81,7 +83,8 @@ class SqlStore:
         self._held = held
         self._clock = clock
         self._listeners = Listeners()
-        self._recent = Recent()
+        self._recent = Recent(job_from_bytes)
+        self._recent_events = Recent(event_from_bytes)
 
     def create(self, job: Job, *, request_id: str, content: str) -> Job:
         """See JobStore."""
@@ -92,7 +95,9 @@ class SqlStore:
                 raise name_taken(job.name)
             job, first = begun(job)
             connection.execute(insert(tables.jobs), job_columns(job, self._recent))
-            connection.execute(insert(tables.events), event_columns(job.name, first))
+            connection.execute(
+                insert(tables.events), event_columns(job.name, first, self._recent_events)
+            )
             if request_id:
                 connection.execute(
                     insert(tables.requests), request_columns(request_id, content, job)
@@ -138,9 +143,9 @@ class SqlStore:
             rows = connection.execute(select(state, func.count()).group_by(state))
             return {State(word): number for word, number in rows if word in State.__members__}
 
-    def record(self, name: str, *events: Event) -> Job:
+    def record(self, name: str, *events: Event, change: Change | None = None) -> Job:
         """See JobStore."""
-        return self._commit(name, lambda job: fold(job, events, self._clock()))
+        return self._commit(name, lambda job: told(job, change, events, self._clock()))
 
     def update(self, name: str, change: Change) -> Job:
         """See JobStore."""
@@ -164,7 +169,7 @@ class SqlStore:
         with self._reading() as connection:
             _must_exist(connection, name)
             rows = connection.execute(query.order_by(columns.revision).limit(limit))
-            return tuple(recorded_of(row) for row in rows)
+            return tuple(recorded_of(row, self._recent_events) for row in rows)
 
     def subscribe(self, listener: Listener) -> Unsubscribe:
         """See JobStore."""
@@ -204,7 +209,8 @@ class SqlStore:
             chosen = update(tables.jobs).where(tables.jobs.c.name == name)
             connection.execute(chosen.values(job_columns(job, self._recent)))
             for record in records:
-                connection.execute(insert(tables.events), event_columns(name, record))
+                row = event_columns(name, record, self._recent_events)
+                connection.execute(insert(tables.events), row)
         self._listeners.tell(name)
         if is_due(record.revision for record in records):
             self._thin(name)

@@ -81,10 +81,11 @@ class JobStore(Protocol):
         """How many jobs are in each state."""
         ...
 
-    def record(self, name: str, *events: Event) -> Job:
+    def record(self, name: str, *events: Event, change: Change | None = None) -> Job:
         """Adds events to the history and gives the job after them; WrongState adds none.
 
-        Of a long history old samples of progress are forgotten; see thinning.
+        A change is made before them, if they are added; see update. Of a long history old samples
+        of progress are forgotten; see thinning.
         """
         ...
 
@@ -154,6 +155,13 @@ def fold(job: Job, events: tuple[Event, ...], time: datetime) -> tuple[Job, tupl
         then = job if isinstance(event, StateChanged) else None
         records.append(Recorded(job.revision, time, event, then))
     return job, tuple(records)
+
+
+def told(
+    job: Job, change: Change | None, events: tuple[Event, ...], time: datetime
+) -> tuple[Job, tuple[Recorded, ...]]:
+    """The job after the change, if there is one, and the events; the events as fold gives them."""
+    return fold(changed(job, change, time) if change else job, events, time)
 
 
 def changed(job: Job, change: Change, time: datetime) -> Job:

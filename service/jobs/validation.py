@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import version
 
 from gradloom.service.errors import InvalidSpec, SpecFault
 from gradloom.service.job_file import json_form
@@ -58,6 +57,7 @@ from gradloom.worker.engine.spec import (
 )
 from gradloom.worker.footprint import Footprint, footprint
 from gradloom.worker.initial_weights import WeightsError, load_weights
+from gradloom.worker.versions import versions
 
 # More steps than any warm-up has, for where the training's length is not known.
 _ENDLESS = 2**31
@@ -85,7 +85,7 @@ class Checked:
         return Receipt(
             data_sha256=self.data_sha256,
             spec_sha256=self.spec_sha256,
-            gradloom_version=version("gradloom"),
+            gradloom_version=versions()["gradloom"],
             bits_version=BITS_VERSION,
             initial_weights_sha256=self.initial_weights_sha256,
         )

@@ -21,7 +21,7 @@ from gradloom.service.training.breaches import (
 )
 from gradloom.service.training.course import Course
 from gradloom.service.training.crew import Crew, Worker
-from gradloom.service.training.deadlines import CONFIRMATION
+from gradloom.service.training.deadlines import COMPANY, CONFIRMATION
 from gradloom.service.training.events import (
     Begin,
     Cancelled,
@@ -92,7 +92,7 @@ class Coordinator:
         self._time = 0.0
         self._round: Round | None = None
         self._fruitless = 0
-        self._running = False
+        self._running = self._waits_for_company = False
         self._ended = False
 
     @property
@@ -169,8 +169,23 @@ class Coordinator:
         return [] if self._running else self._run_when_enough_are_ready()
 
     def _run_when_enough_are_ready(self) -> list[Command]:
-        if not self._staff.are_enough:
+        return self._run() if self._staff.are_enough else self._wait_for_company()
+
+    def _wait_for_company(self) -> list[Command]:
+        """A job that was begun before goes on with those who are ready, if others do not come.
+
+        They may be on a node that is lost, of which nobody knows for a while.
+        """
+        if self._course.is_new or self._waits_for_company or not self._crew.ready():
             return []
+        self._waits_for_company = True
+        return [Expect(self._number, COMPANY)]
+
+    def _run_without_company(self) -> list[Command]:
+        self._waits_for_company = False
+        return self._run() if self._crew.ready() else []
+
+    def _run(self) -> list[Command]:
         self._running = True
         return [MarkRunning(), *self._next_round()]
 
@@ -223,6 +238,8 @@ class Coordinator:
     def _overdue(self, number: int, time: float) -> list[Command]:
         self._time = max(self._time, time)
         round = self._round
+        if not self._running and self._waits_for_company:
+            return self._run_without_company()
         return self._give_up_the_silent(round) if round and round.number == number else []
 
     def _give_up_the_silent(self, round: Round) -> list[Command]:

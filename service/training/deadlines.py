@@ -7,6 +7,9 @@ drain before the process is killed. Seconds everywhere.
 # A worker that was started says that it is ready: it may have to compile its kernels first, which
 # takes half a minute where others keep the processors busy.
 START = 120.0
+# How long those who are ready wait for the others, where the job was begun before: it went on with
+# fewer while it ran, too.
+COMPANY = 5.0
 # Until a step is measured: kernels may have to be compiled for it.
 UNLEARNED_PATIENCE = 60.0
 # A worker's first step has to load what later ones find loaded.

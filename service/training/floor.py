@@ -19,7 +19,7 @@ from gradloom.service.wording import plural
 
 log = structlog.get_logger()
 
-# Commits wake the floor at once; this is for what no commit tells.
+# Users' commits wake the floor at once; this is for what no commit tells.
 _LOOK_AGAIN_SECONDS = 1.0
 _RESUMABLE = frozenset({State.STARTING, State.RUNNING, State.RECOVERING})
 
@@ -69,13 +69,14 @@ class Floor:
         self._running: dict[str, _Running] = {}
         self._rests_until: dict[str, float] = {}
         self._wake = threading.Event()
+        self._own_threads: set[int] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="floor")
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Resumes what was running when the service last ended, then takes up the queue."""
-        self._unsubscribe = self._around.store.subscribe(lambda _: self._wake.set())
+        self._unsubscribe = self._around.store.subscribe(self._heard)
         self._thread.start()
 
     def stop(self) -> None:
@@ -85,7 +86,13 @@ class Floor:
         self._thread.join()
         self._unsubscribe()
 
+    def _heard(self, _name: str) -> None:
+        """Users' wishes wake the floor; what it and those who train write down it knows."""
+        if threading.get_ident() not in self._own_threads:
+            self._wake.set()
+
     def _work(self) -> None:
+        self._own_threads.add(threading.get_ident())
         while not self._stopping.is_set():
             self._wake.clear()
             self.look()
@@ -217,7 +224,12 @@ class Floor:
         self._running[job.name] = _Running(hand, wishes, _demand(job))
 
     def _turns(self, name: str, wishes: Wishes) -> Turns:
-        yield from turns(name, self._around, wishes)
+        thread = threading.get_ident()
+        self._own_threads.add(thread)
+        try:
+            yield from turns(name, self._around, wishes)
+        finally:  # another thread may have its number next
+            self._own_threads.discard(thread)
         self._wake.set()
 
 

@@ -8,6 +8,7 @@ from gradloom.service.jobs.job import (
     Attempt,
     Diagnosed,
     Diagnosis,
+    Event,
     IncidentHappened,
     Job,
     Metric,
@@ -24,10 +25,17 @@ from gradloom.worker.engine.health import Health
 
 
 class Journal:
-    """The record of one job, kept as it runs."""
+    """The record of one job, kept as it runs.
+
+    That it runs, and what no event tells (attempts, assignments, the receipt), is written with the
+    event that follows, or by write: a transaction takes milliseconds, which workers that make their
+    first step in some tens of them have a better use for.
+    """
 
     def __init__(self, name: str, around: Surroundings) -> None:
         self.job: Job = around.store.get(name)
+        self._changes: dict[str, object] = {}
+        self._moves: tuple[StateChanged, ...] = ()
         self._around = around
         self._store = around.store
         self._metrics = around.metrics
@@ -35,31 +43,37 @@ class Journal:
     def move(self, state: State, reason: Reason, message: str = "") -> None:
         """Moves the job; one whose user wants it to end ends CANCELLED instead."""
         try:
-            self.job = self._store.record(self.job.name, StateChanged(state, reason, message))
+            self._record(StateChanged(state, reason, message))
         except WrongState:
             self._move_past_a_wish(state)
         self._metrics.state(self.job)
 
+    def runs(self, message: str) -> None:
+        """The workers are ready, and training begins."""
+        self._moves = (StateChanged(State.RUNNING, Reason.WORKERS_READY, message),)
+
     def suspended(self, reason: Reason, message: str) -> None:
         """The job waits for what its run cannot go on without."""
+        self.write()
         if self.job.state is not State.RECOVERING:
             self.move(State.RECOVERING, reason, message)
             return
         self._change(reason=reason, message=message)
-        self.job = self._store.record(self.job.name, IncidentHappened(reason, message))
+        self._record(IncidentHappened(reason, message))
 
     def _move_past_a_wish(self, state: State) -> None:
         """The user cancelled while the job was about to move: only its end is still a move."""
-        self.job = self._store.get(self.job.name)
+        self.job = self._with_changes(self._store.get(self.job.name))
         if self.job.state is State.CANCELLING and state.is_final:
-            end = StateChanged(State.CANCELLED, Reason.CANCEL_REQUESTED)
-            self.job = self._store.record(self.job.name, end)
+            self._record(StateChanged(State.CANCELLED, Reason.CANCEL_REQUESTED))
 
     def attempt_begins(self, start_step: int) -> None:
-        """Workers are about to be started; times that they found no place do not count."""
+        """Workers are started; times that they found no place do not count."""
         before = tuple(attempt for attempt in self.job.attempts if attempt.found_a_place)
         attempt = Attempt(len(before) + 1, self._around.now(), start_step)
         self._change(attempts=(*before, attempt))
+        if before:  # it is the first step of a job that somebody waits for
+            self.write()
 
     def attempt_ends(self, end: End) -> None:
         """The workers are gone."""
@@ -88,16 +102,36 @@ class Journal:
         """The job goes on from this step with a lower rate, says the sentence that comes out."""
         self._change(receipt=replace(self.job.receipt, roll_backs=self.job.receipt.roll_backs + 1))
         message = f"{why} Back to step {step} with learning rates × {rate_factor(self.job):g}."
-        incident = IncidentHappened(Reason.ROLLED_BACK, message, step=step)
-        self.job = self._store.record(self.job.name, incident)
+        self._record(IncidentHappened(Reason.ROLLED_BACK, message, step=step))
         return message
 
     def _change(self, **fields: object) -> None:
-        # replace() checks the names; the values' types are those of the callers above.
-        self.job = self._store.update(
-            self.job.name,
-            lambda job: replace(job, **fields),  # type: ignore[arg-type]
-        )
+        self._changes |= fields
+        self.job = self._with_changes(self.job)
+
+    def _with_changes(self, job: Job) -> Job:
+        # replace() checks the names; the values' types are those of the callers of _change.
+        return replace(job, **self._changes)  # type: ignore[arg-type]
+
+    def write(self) -> None:
+        """Writes down what has happened and waits for an event."""
+        if self._changes or self._moves:
+            self._record()
+
+    def _record(self, *events: Event) -> None:
+        moves = self._moves
+        change = self._with_changes if self._changes else None
+        try:
+            self.job = self._store.record(self.job.name, *moves, *events, change=change)
+        except WrongState:
+            if not moves:
+                raise
+            self._moves = ()  # the user cancelled meanwhile
+            self._record(*events)
+            return
+        self._changes, self._moves = {}, ()
+        if moves:
+            self._metrics.state(self.job)
 
     def committed(self, report: StepReport, *, warm: bool) -> None:
         """A step is committed, by workers that were all there before the job was, or not."""
@@ -109,12 +143,12 @@ class Journal:
 
     def progressed(self, progress: Progress) -> None:
         """A sample of the progress for those who watch."""
-        self.job = self._store.record(self.job.name, Progressed(progress))
+        self._record(Progressed(progress))
         self._metrics.progressed(self.job, progress)
 
     def diagnosed(self, diagnosis: Diagnosis) -> None:
         """Something was found wrong with the training."""
-        self.job = self._store.record(self.job.name, Diagnosed(diagnosis))
+        self._record(Diagnosed(diagnosis))
         self._metrics.diagnosed(self.job, diagnosis.code)
 
     def looked(self, health: Health) -> None:
@@ -131,7 +165,8 @@ class Journal:
 
     def incident(self, report: Report, node: str) -> None:
         """Something went wrong and was dealt with."""
-        incident = IncidentHappened(report.reason, report.message, report.worker, node, report.step)
-        self.job = self._store.record(self.job.name, incident)
+        self._record(
+            IncidentHappened(report.reason, report.message, report.worker, node, report.step)
+        )
         if report.worker >= 0:
             self._metrics.worker_lost(self.job, report.reason)

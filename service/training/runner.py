@@ -91,7 +91,7 @@ _POLL_SECONDS = 0.1
 # The members go on meanwhile: to write down what fifty steps came to takes milliseconds. They make
 # sure themselves that a process whose memory they share has ended; to await that of a node that is
 # lost takes a while.
-_AFTER_ORDERS = (Commit, MarkRunning, Form, Report, StopWorker, StartWorker, End)
+_AFTER_ORDERS = (Commit, Report, StopWorker, StartWorker, End)
 _KEY_BYTES = 32
 
 
@@ -140,6 +140,7 @@ def _run_to_the_end(
         if end.reason is Reason.ROLLED_BACK:
             end = attempt.roll_back(end)
         if wishes.drain.is_set():
+            journal.write()
             return
         journal.move(State.RECOVERING, end.reason, end.message)
         policy, first_round = attempt.coordinator.policy, attempt.coordinator.round + 1
@@ -366,6 +367,8 @@ class Run:
             yield CheckpointDue()
         if self._progress.is_due(now):
             self._sample(now)
+        if is_quiet:
+            self._journal.write()
 
     def _sample(self, now: float) -> None:
         active = len(self.coordinator.active)
@@ -390,7 +393,7 @@ class Run:
             case MarkRunning():
                 ready = len(self._hosts)
                 message = f"Workers are ready: {ready}. Training begins at step {self._start_step}."
-                self._journal.move(State.RUNNING, Reason.WORKERS_READY, message)
+                self._journal.runs(message)
             case Commit(step):
                 for report in self._rounds.commit(step):
                     self._committed(report)
@@ -489,6 +492,7 @@ class Run:
         body = self._rounds.answers[0].body
         self._snapshot = bytes(body)
         if save and self._rounds.answers[0].facts.get("is_finite"):
+            self._journal.write()  # the checkpoint comes after it in the history
             self._keeper.save(step, body, self.coordinator.good_step)
 
     def _finish(self, end: End) -> None:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -265,6 +265,15 @@ def test_a_change_of_state_crosses_as_the_job_it_led_to() -> None:
     recorded = Recorded(7, NOW, change, JOB)
 
     assert wire.event_from_wire(wire.event_to_wire(recorded)) == recorded
+
+
+def test_specs_that_are_equal_but_for_the_sign_of_a_zero_stay_two() -> None:
+    models = [engine.Model((engine.Dense(4, bias_initial=zero),)) for zero in (0.0, -0.0)]
+    jobs = [replace(JOB, spec=replace(SPEC, model=model)) for model in models]
+    assert jobs[0] == jobs[1]
+    bodies = [wire.job_bytes(job) for job in jobs]
+    assert bodies[0] != bodies[1]
+    assert [wire.job_bytes(wire.job_from_bytes(body)) for body in bodies] == bodies
 
 
 def test_a_change_of_state_without_its_job_is_refused() -> None:

@@ -80,10 +80,13 @@ class Witness:
     def committed(self, before: Job, after: Job) -> None:
         """A job's record was changed."""
         trace = self._traces[after.name]
-        if after.state is not before.state:
-            legal = after.state in TRANSITIONS[before.state]
-            self.check(legal, "I01", f"{after.name} moves from {before.state} to {after.state}")
-            self.check(not before.state.is_final, "I02", f"{after.name} leaves {before.state}")
+        moves = after.transitions[len(before.transitions) :]
+        state = moves[-1].state if moves else before.state
+        self.check(after.state is state, "I01", f"{after.name} is {after.state}, moved to {state}")
+        for last, move in pairwise((before.state, *(each.state for each in moves))):
+            legal = move in TRANSITIONS[last]
+            self.check(legal, "I01", f"{after.name} moves from {last} to {move}")
+            self.check(not last.is_final, "I02", f"{after.name} leaves {last}")
             trace.last_news = self.now
         self.check(after.revision >= before.revision, "I01", "a revision goes back")
         if len(after.attempts) > len(before.attempts):

@@ -235,6 +235,22 @@ def test_an_update_changes_what_no_event_does(store: JobStore, job: Job, clock: 
     assert after.update_time > job.update_time
 
 
+OWNED = (("owner", "ada"),)
+
+
+def test_a_change_is_written_with_the_events_that_follow_it(store: JobStore, job: Job) -> None:
+    after = store.record(job.name, STARTING, change=lambda job: replace(job, labels=OWNED))
+    assert after == store.get(job.name)
+    assert (after.labels, after.state, after.revision) == (OWNED, State.STARTING, 2)
+    assert store.history(job.name, 1, 1)[0].job == after
+
+
+def test_a_change_is_not_made_where_its_events_are_refused(store: JobStore, job: Job) -> None:
+    with pytest.raises(WrongState):
+        store.record(job.name, SUCCEEDED, change=lambda job: replace(job, labels=OWNED))
+    assert store.get(job.name) == job
+
+
 @pytest.mark.parametrize("field", ["state", "revision", "name"])
 def test_an_update_cannot_move_a_job(store: JobStore, job: Job, field: str) -> None:
     value = {"state": State.FAILED, "revision": 9, "name": "jobs/other"}[field]

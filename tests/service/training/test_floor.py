@@ -10,10 +10,11 @@ import pytest
 
 from gradloom.service.errors import QuotaExceeded
 from gradloom.service.fleet.group import Gone
-from gradloom.service.jobs.job import IncidentHappened, Job, StateChanged
+from gradloom.service.jobs.job import Event, IncidentHappened, Job, StateChanged
 from gradloom.service.jobs.memory_store import MemoryStore
 from gradloom.service.jobs.spec import Resources
 from gradloom.service.jobs.states import Reason, State
+from gradloom.service.jobs.store import Change
 from gradloom.service.training.floor import Floor
 from gradloom.service.training.surroundings import Surroundings
 from gradloom.worker.messages import Order, Task
@@ -169,12 +170,12 @@ class FullStore(MemoryStore):
 
     failures = 3
 
-    def record(self, name: str, *events: object) -> Job:
-        is_progress = not isinstance(events[0], StateChanged)
+    def record(self, name: str, *events: Event, change: Change | None = None) -> Job:
+        is_progress = not any(isinstance(event, StateChanged) for event in events)
         if is_progress and self.failures:
             self.failures -= 1
             raise QuotaExceeded("the disk is full", reason="DISK_FULL")
-        return super().record(name, *events)  # type: ignore[arg-type]
+        return super().record(name, *events, change=change)
 
 
 def test_a_full_disk_costs_time_and_not_the_job(around: Surroundings, gate: Gate) -> None:
@@ -275,3 +276,21 @@ def test_a_job_that_finds_no_place_waits_in_the_queue_until_there_is_one(tmp_pat
     ]
     assert [attempt.number for attempt in done.attempts] == [1]
     assert not incidents(around, done)
+
+
+def test_nothing_is_started_or_taken_up_again_while_the_fleet_is_in_trouble(
+    tmp_path: Path,
+) -> None:
+    fleet = InProcessFleet()
+    around = surroundings(tmp_path, fleet)
+    fleet.trouble = "Ray at 10.0.0.1:6379 has not answered since 12:00:00."
+    cut_off = submit(around, spec(), "jobs/a")
+    around.store.record(cut_off.name, StateChanged(State.STARTING, Reason.SCHEDULED))
+    with working(around):
+        queued = await_queue(around, submit(around, spec(), "jobs/b"))
+        assert (queued.state, queued.reason) == (State.QUEUED, Reason.RAY_UNREACHABLE)
+        assert queued.message == fleet.trouble
+        assert around.store.get(cut_off.name).state is State.STARTING
+        fleet.trouble = ""
+        await_state(around, cut_off, State.SUCCEEDED)
+        await_state(around, queued, State.SUCCEEDED)
