@@ -14,7 +14,6 @@ from gradloom.service.jobs.job import Job
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.watching import IncidentEvent, ProgressEvent
 from gradloom.worker.faults import VARIABLE, Point
-from tests.system.conftest import BACKENDS
 from tests.system.digits import digits
 from tests.system.service_process import service
 
@@ -53,8 +52,15 @@ def streamed(folder: Path) -> dict[str, Any]:
     return job
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("backend", "workers"),
+    [
+        ("local", 1),
+        pytest.param("local", 2, marks=pytest.mark.slow),
+        pytest.param("ray", 1, marks=[pytest.mark.ray, pytest.mark.slow]),
+        pytest.param("ray", 2, marks=pytest.mark.ray),
+    ],
+)
 def test_f52_a_worker_whose_disk_stalls_is_not_frozen(
     tmp_path: Path, backend: str, workers: int
 ) -> None:

@@ -72,13 +72,18 @@ def test_a_healthy_ray_is_said_to_be_so(ray: Ray) -> None:
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"RAY_AUTH_TOKEN_PATH": ""}, "it asks for a token: set RAY_AUTH_TOKEN_PATH"),
-        (
+        pytest.param(
+            {"RAY_AUTH_TOKEN_PATH": ""},
+            "it asks for a token: set RAY_AUTH_TOKEN_PATH",
+            id="no token",
+        ),
+        pytest.param(
             {"RAY_AUTH_TOKEN": "f" * 64},
             "it refuses the token, or is no Ray: RAY_AUTH_TOKEN_PATH has to name",
+            id="another token",
+            marks=pytest.mark.slow,  # Ray's own patience
         ),
     ],
-    ids=["no token", "another token"],
 )
 def test_a_token_that_is_missing_or_wrong_is_said(
     ray: Ray, tmp_path: Path, variables: dict[str, str], sentence: str
