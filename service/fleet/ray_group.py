@@ -50,6 +50,7 @@ class RayGroup:
         self._workers: dict[int, _Lent] = {}
         self._pending: dict[Reference, int] = {}
         self._lost: list[Gone] = []
+        self._is_open = True
 
     def start(self, worker: int, task: Task, state: bytes | None) -> None:
         """Takes an actor of the pool, or asks Ray for one; see WorkerGroup.
@@ -68,8 +69,8 @@ class RayGroup:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether it has workers."""
-        return bool(self._workers)
+        """Whether its thread may call Ray: until it is closed."""
+        return self._is_open
 
     def order(self, worker: int, order: Order) -> None:
         """Sends an order; see WorkerGroup."""
@@ -195,10 +196,13 @@ class RayGroup:
 
     def close(self) -> None:
         """Gives actors that were ready back to the pool, and ends the others; in trouble all."""
-        for worker, lent in list(self._workers.items()):
-            if lent.is_ready and not self._cluster.trouble:
-                self._forgotten(worker)
-                self._pool.give_back(lent.worker)
-            else:
-                self.stop(worker)
-        self._pool.refill()
+        try:
+            for worker, lent in list(self._workers.items()):
+                if lent.is_ready and not self._cluster.trouble:
+                    self._forgotten(worker)
+                    self._pool.give_back(lent.worker)
+                else:
+                    self.stop(worker)
+            self._pool.refill()
+        finally:
+            self._is_open = False
