@@ -323,6 +323,7 @@ class Coordinator:
             event.worker,
             worker.node,
             event.log,
+            is_idle=worker.ready is not None and not (round and event.worker in round.members),
         )
         self._crew.look_again_later(worker.relieves)
         if worker.relieves is not None and failure.finds_no_place:
@@ -410,7 +411,10 @@ class Coordinator:
         if not standing:
             return []
         before, self._step = self._step, max(self._step, min(standing.values()))
-        return [Commit(self._step)] if self._step > before else []
+        if self._step == before:
+            return []
+        self._losses.committed(self._step)
+        return [Commit(self._step)]
 
     def _tell_of_nodes(self, round: Round) -> list[Command]:
         """Nodes that were lost as a whole, for which no job is to blame."""
@@ -424,6 +428,8 @@ class Coordinator:
 
     def _pin_down(self, round: Round) -> list[Command]:
         """Judges the round's losses; where somebody is left, the step they happened at is known."""
+        if len(round.members) > 1:
+            self._losses.spared(others=bool(round.members - round.dead.keys()))
         if self.active and round.is_broken:
             self._losses.were_at(self._step)
         return self._judge()

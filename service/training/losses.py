@@ -67,9 +67,17 @@ class Losses:
             for failure in self._unjudged
         ]
 
+    def spared(self, *, others: bool) -> None:
+        """They happened in a round of several, of whom others went on or not."""
+        self._unjudged = [replace(each, spares_others=others) for each in self._unjudged]
+
     def were_at(self, step: int) -> None:
         """They happened on the way from this step to the next one."""
         self._unjudged = [replace(each, step=step, end=step + 1) for each in self._unjudged]
+
+    def committed(self, step: int) -> None:
+        """A step that counts was no worker's end, and is none when it has to be made again."""
+        self.policy = self.policy.past(step)
 
     @property
     def are_to_be_judged(self) -> bool:

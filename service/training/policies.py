@@ -39,9 +39,10 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 class Failure:
     """A worker's failure: the step committed and the round under way then, and when it was.
 
-    It happened on the way to one of the steps from step + 1 to end, as far as is known. time is in
-    seconds of a clock that never goes back. log are the last lines the worker wrote. It is excused
-    where its node killed workers of other jobs, too.
+    It happened on the way to one of the steps from step + 1 to end, as far as is known; to none of
+    them where the worker was idle. time is in seconds of a clock that never goes back. log are the
+    last lines the worker wrote. It is excused where its node killed workers of other jobs, too.
+    spares_others is whether others of its round went on; None where there were none.
     """
 
     reason: Reason
@@ -55,6 +56,18 @@ class Failure:
     node: str = ""
     log: tuple[str, ...] = ()
     is_excused: bool = False
+    is_idle: bool = False
+    spares_others: bool | None = None
+
+    def past(self, step: int) -> "Failure":
+        """The failure once a step is committed, whose computation has done no harm and never will.
+
+        It does not excuse other bits.
+        """
+        if self.step >= step or self.reason is Reason.BITS_DIFFER:
+            return self
+        is_idle = self.is_idle or step >= max(self.end, self.step + 1)
+        return replace(self, step=step, is_idle=is_idle)
 
     def excused(self, node: str) -> "Failure":
         """The failure as its node's fault, if it is a death on that node."""
@@ -78,11 +91,14 @@ class Failure:
 
     def may_be_at(self, step: int) -> bool:
         """Whether it may have happened on the way to the step after this one."""
-        return self.started and self.step <= step < max(self.end, self.step + 1)
+        is_at_work = self.started and not self.is_idle
+        return is_at_work and self.step <= step < max(self.end, self.step + 1)
 
     @property
     def steps(self) -> str:
         """The step, or those of which it was one, in words."""
+        if self.is_idle:
+            return f"idle after step {self.step}"
         first = self.step + 1
         return f"steps {first} to {self.end}" if self.end > first else f"step {first}"
 
@@ -151,6 +167,10 @@ class FailurePolicy:
         """The policy with the deaths on a node taken for that node's fault."""
         return replace(self, failures=tuple(failure.excused(node) for failure in self.failures))
 
+    def past(self, step: int) -> "FailurePolicy":
+        """The policy once a step is committed: what was made once is no worker's end."""
+        return replace(self, failures=tuple(failure.past(step) for failure in self.failures))
+
     def backoff(self) -> float:
         """Seconds to wait before the newest failure's worker is replaced: 0, 0.5, 1, … 30."""
         recent = (f for f in self.failures if not f.is_unforgettable)
@@ -164,7 +184,7 @@ class FailurePolicy:
         """
         if any(failure.may_be_at(step) for failure in self.failures):
             return 1
-        ahead = [f.step - step for f in self.failures if f.started and f.step > step]
+        ahead = [f.step - step for f in self.failures if f.may_be_at(f.step) and f.step > step]
         return min(ahead, default=None)
 
     def frozen_at(self, step: int) -> int:
@@ -276,4 +296,14 @@ def _errors(failures: list[Failure]) -> int:
 
 
 def _rounds(failures: list[Failure]) -> int:
-    return len({failure.round for failure in failures})
+    """In how many rounds the same happened: what a step does to workers it does each time.
+
+    It ends whoever computes a shard of it, or all.
+    """
+    kinds = {(failure.reason, failure.spares_others) for failure in failures}
+    return max((_of_a_kind(failures, *kind) for kind in kinds), default=0)
+
+
+def _of_a_kind(failures: list[Failure], reason: Reason, spares: bool | None) -> int:
+    alike = (f for f in failures if f.reason is reason and f.spares_others in (spares, None))
+    return len({failure.round for failure in alike})

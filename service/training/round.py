@@ -15,9 +15,9 @@ Word = WorkerAnswered | RoundBroken | NoRoom
 class Round:
     """A piece of work at a step, under a number that is never used again.
 
-    pending have not answered; dead are the members that died in it, and their nodes. A round is
-    torn where one died that had not answered. limits counts the deadlines that were set since it
-    broke.
+    Of its members pending have not answered; dead are those who died meanwhile, and their nodes. A
+    round is torn where one died that had not answered. limits counts the deadlines that were set
+    since it broke.
     """
 
     number: int
@@ -28,6 +28,10 @@ class Round:
     dead: dict[int, str] = field(default_factory=dict)
     is_torn: bool = False
     limits: int = 0
+    members: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.members = frozenset(self.pending)
 
     @property
     def end(self) -> int:

@@ -59,6 +59,49 @@ def test_deaths_that_cannot_have_been_at_one_step_do_not_end_the_job() -> None:
     assert policy.after(failed(12, 3, end=20)).verdict() is None
 
 
+def test_a_step_that_was_committed_is_not_to_blame_when_it_is_made_again() -> None:
+    policy = FailurePolicy(10).after(failed(10, 1, end=20), failed(12, 2, end=13)).past(15)
+    assert [policy.steps_until_suspect(step) for step in (12, 15, 19, 20)] == [3, 1, 1, None]
+    assert policy.after(failed(12, 3, end=13)).verdict() is None
+    assert policy.after(failed(17, 3, end=18), failed(17, 4, end=18)).verdict()
+
+
+def test_a_commit_excuses_no_other_bits() -> None:
+    policy = FailurePolicy(10)
+    for number in range(3):
+        policy = policy.past(9).after(failed(4, number, Reason.BITS_DIFFER, time=1000.0 * number))
+    verdict = policy.verdict()
+    assert verdict and verdict.reason is Reason.BITS_DIFFER
+
+
+def test_no_step_is_to_blame_for_the_death_of_who_was_idle() -> None:
+    policy = FailurePolicy(10)
+    for number in range(3):
+        policy = policy.after(failed(4, number, is_idle=True))
+        assert policy.verdict() is None
+    assert policy.steps_until_suspect(4) is None
+
+
+def test_what_befell_workers_at_a_step_must_be_the_same_each_time() -> None:
+    reasons = (Reason.WORKER_FROZEN, Reason.WORKER_LOST, Reason.WORKER_LOST)
+    policy = FailurePolicy(10)
+    for number, reason in enumerate(reasons):
+        policy = policy.after(failed(4, number, reason))
+        assert policy.verdict() is None
+    verdict = policy.after(failed(4, 3)).verdict()
+    assert verdict and verdict.reason is Reason.CRASH_LOOP
+
+
+def test_a_step_that_is_to_blame_ends_one_worker_each_time_or_all() -> None:
+    policy = FailurePolicy(10)
+    for number, spares_others in enumerate((True, False, True)):
+        policy = policy.after(failed(4, number, spares_others=spares_others))
+        assert policy.verdict() is None
+    for spares_others in (True, None):
+        verdict = policy.after(failed(4, 3, spares_others=spares_others)).verdict()
+        assert verdict and verdict.reason is Reason.CRASH_LOOP
+
+
 def test_a_verdict_names_the_cause_the_worker_the_node_the_step_and_its_last_words() -> None:
     last = failed(
         4, 9, Reason.WORKER_ERROR, worker=3, node="node-b", log=("Traceback", "ValueError: 7")
