@@ -10,7 +10,7 @@ from benchmarks.chaos.generator import ONE_NODE, THREE_HOSTS, Weights
 from benchmarks.chaos.nemesis import Means
 from benchmarks.chaos.ray_cluster import is_daemon, ray_cluster
 from benchmarks.chaos.site import Site
-from benchmarks.chaos.three_hosts import three_hosts
+from benchmarks.chaos.three_hosts import CPUS, three_hosts
 
 _CPUS = 8
 _SPARES = 2
@@ -62,7 +62,7 @@ def _hosts(folder: Path) -> Iterator[Phase]:
             prefix=cluster.head.keeper.inside([]),
         )
         means = Means(hosts.strikes, hosts.process_id)
-        yield Phase(site, THREE_HOSTS, left=hosts.left, allowed=_is_not_ours, means=means)
+        yield Phase(site, THREE_HOSTS, CPUS, hosts.left, _is_not_ours, means)
 
 
 def _is_not_ours(words: str) -> bool:

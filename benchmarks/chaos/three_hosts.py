@@ -16,6 +16,8 @@ from benchmarks.hosts.tools import CannotUse
 from gradloom.service.jobs.job import Assignment
 
 _CPUS_EACH = 3
+# Of all three.
+CPUS = 3 * _CPUS_EACH
 _BOOTS = 20
 _AGAIN_SECONDS = 1.0
 _SEGMENTS = "ls /dev/shm | grep ^gradloom || true"

@@ -12,6 +12,7 @@ import click
 from gradloom.service.cli.complaint import document_of, sentence_of
 from gradloom.service.cli.exits import Exit, epilog, exit_of_error
 from gradloom.service.errors import GradloomError, InvalidRequest, ServiceBug, SpecFault
+from gradloom.service.fleet.departure import leave
 
 # Name, where it is (as the function name_command), and what it does. A module is imported when
 # its command is called, so that --help stays quick.
@@ -84,7 +85,7 @@ class CommandLine(click.Group):
         words = sys.argv[1:] if args is None else list(args)
         extra["standalone_mode"] = False
         run = super().main
-        sys.exit(_exit_of(lambda: run(words, *positional, **extra), words))
+        leave(_exit_of(lambda: run(words, *positional, **extra), words))
 
 
 def _exit_of(command: Callable[[], int | None], words: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from gradloom.service.errors import GradloomError, WrongState
+from gradloom.service.fleet.departure import RUNNER
 from gradloom.service.jobs.job import Job, Queue, StateChanged
 from gradloom.service.jobs.states import Reason, State
 from gradloom.service.training.deadlines import DRAIN
@@ -220,7 +221,7 @@ class Floor:
 
     def _begin(self, job: Job, size: Size) -> None:
         wishes = Wishes(size)
-        hand = self._hand(f"runner-{job.name}", self._turns(job.name, wishes))
+        hand = self._hand(f"{RUNNER}{job.name}", self._turns(job.name, wishes))
         self._running[job.name] = _Running(hand, wishes, _demand(job))
 
     def _turns(self, name: str, wishes: Wishes) -> Turns:

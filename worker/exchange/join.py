@@ -145,7 +145,12 @@ class _Led:
             )
             for member, descriptor in zip(topology.cell, slots, strict=True)
         ]
-        role = Follower(self._peers, self._leader, swaps=len(topology.cells) > 1)
+        role = Follower(
+            self._peers,
+            self._leader,
+            swaps=len(topology.cells) > 1,
+            is_only=len(topology.members) == 2,
+        )
         return _woven(topology, role, holdings, memories, is_fresh=False)
 
 

@@ -61,15 +61,18 @@ class Lone:
 class Follower:
     """A member that another one leads."""
 
-    def __init__(self, peers: Peers, leader: Peer, *, swaps: bool) -> None:
-        """swaps tells whether there are other cells."""
+    def __init__(self, peers: Peers, leader: Peer, *, swaps: bool, is_only: bool) -> None:
+        """swaps tells whether there are other cells, is_only that there is no third member."""
         self._peers = peers
         self._leader = leader
         self._swaps = swaps
+        self._is_only = is_only
 
     def agree(self, note: bytes) -> tuple[bytes, ...]:
         """See Role."""
         self._peers.say((self._leader,), Kind.NOTE, note)
+        if self._is_only:
+            return self._peers.hear_note(self._leader, Kind.NOTE), note
         return unbundled(self._peers.hear_note(self._leader, Kind.NOTES))
 
     def swap(self) -> None:
@@ -109,6 +112,7 @@ class Leader:
         self._peers = peers
         self._followers = tuple(followers)
         self._leaders = tuple(leaders)
+        self._is_pair = len(topology.members) == 2 and not leaders
         self._others = [cell for cell in range(len(topology.cells)) if cell != topology.own]
         self._own = topology.own
         places = {member.worker: place for place, member in enumerate(topology.members)}
@@ -121,8 +125,11 @@ class Leader:
                 peer.link.more = partial(swap.more, cell)
 
     def agree(self, note: bytes) -> tuple[bytes, ...]:
-        """See Role."""
+        """See Role. Two members tell each other, so that neither waits for an answer."""
         self._end_swap()
+        if self._is_pair:
+            self._peers.say(self._followers, Kind.NOTE, note)
+            return note, self._peers.hear_note(self._followers[0], Kind.NOTE)
         cell = (note, *[self._peers.hear_note(peer, Kind.NOTE) for peer in self._followers])
         notes = self._ordered(self._with_others(cell)) if self._leaders else cell
         if self._followers:
