@@ -271,16 +271,26 @@ def test_a_slow_member_is_helped_and_the_weights_stay_the_same(
 
 
 def test_delays_at_random_change_nothing(task: Task) -> None:
-    """Each member has a mind of its own: who helps whom changes, and both finish at times."""
-    crew = Crew(task, 3)
-    for worker in range(3):
+    """Each member has a mind of its own: who helps whom changes, and both finish at times.
+
+    In every round another one is slow for certain, and looks, so that there is somebody to help.
+    """
+    crew, slowest = Crew(task, 3), 0
+
+    def pauses(worker: int) -> Iterator[float]:
         random = np.random.Generator(np.random.Philox(worker))
-        slowed(crew, worker, (float(random.exponential(0.004)) for _ in count()))
+        while True:
+            yield 0.02 if worker == slowest else float(random.exponential(0.004))
+
+    for worker in range(3):
+        slowed(crew, worker, pauses(worker))
     rng = np.random.Generator(np.random.Philox(9))
     for first in range(0, 30, 3):
-        for server in crew.servers:
+        slowest = first // 3 % 3
+        for worker, server in enumerate(crew.servers):
             if server._place:
-                server._place.steps._aid._own.looks = bool(rng.random() < 0.5)
+                looks = worker == slowest or bool(rng.random() < 0.5)
+                server._place.steps._aid._own.looks = looks
         crew.train(first, first + 3)
     assert sum(taken(crew)) > 0
     assert crew.weights(30) == trained(task, 1, 30)
