@@ -62,7 +62,9 @@ def _hosts(folder: Path) -> Iterator[Phase]:
             prefix=cluster.head.keeper.inside([]),
         )
         means = Means(hosts.strikes, hosts.process_id)
-        yield Phase(site, THREE_HOSTS, CPUS, hosts.left, _is_not_ours, means)
+        yield Phase(
+            site, THREE_HOSTS, idle=CPUS, left=hosts.left, allowed=_is_not_ours, means=means
+        )
 
 
 def _is_not_ours(words: str) -> bool:

@@ -149,7 +149,7 @@ class _Led:
             self._peers,
             self._leader,
             swaps=len(topology.cells) > 1,
-            is_only=len(topology.members) == 2,
+            is_only=topology.is_pair,
         )
         return _woven(topology, role, holdings, memories, is_fresh=False)
 

@@ -112,7 +112,7 @@ class Leader:
         self._peers = peers
         self._followers = tuple(followers)
         self._leaders = tuple(leaders)
-        self._is_pair = len(topology.members) == 2 and not leaders
+        self._is_pair = topology.is_pair
         self._others = [cell for cell in range(len(topology.cells)) if cell != topology.own]
         self._own = topology.own
         places = {member.worker: place for place, member in enumerate(topology.members)}

@@ -73,6 +73,11 @@ class Topology:
         """Whether the cell's memory has to be seen by others."""
         return len(self.cell) > 1
 
+    @property
+    def is_pair(self) -> bool:
+        """Whether there are two members, of one cell."""
+        return [len(cell) for cell in self.cells] == [2]
+
     def nodes(self, member: Member) -> tuple[Node, ...]:
         """What a member sums up to: a node for each of its registers."""
         return cover(member.first, member.last, self.layout.shards)
