@@ -5,7 +5,9 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from time import perf_counter
 
 from gradloom.worker.exchange.frames import (
     HEADER,
@@ -26,6 +28,8 @@ from gradloom.worker.messages import Member
 
 # What is read at once where no long frame is under way.
 _GULP = 4096
+# Seconds in which a short frame is waited for without sleep.
+_AWAKE = 0.001
 _MOST_DESCRIPTORS = 250
 # After so many bytes others have their turn.
 _AT_ONCE = 1 << 20
@@ -148,7 +152,7 @@ class Link:
         if connection is None or self.inbox or self._last or self._header or self.takes_descriptors:
             return None
         try:
-            data = connection.recv(_GULP)
+            data = self._soon(connection)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -166,6 +170,18 @@ class Link:
         if is_holding(connection):
             self.receive()
         return None
+
+    def _soon(self, connection: socket.socket) -> bytes:
+        """What comes, asked for again and again at first: to be woken takes as long as a sum.
+
+        Others that want the processor have it in between.
+        """
+        until = perf_counter() + _AWAKE
+        while perf_counter() < until:
+            with suppress(BlockingIOError):
+                return connection.recv(_GULP, socket.MSG_DONTWAIT)
+            os.sched_yield()
+        return connection.recv(_GULP)
 
     def _is_next(self, header: Header) -> bool:
         return (

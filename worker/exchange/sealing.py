@@ -49,9 +49,9 @@ class Sealed(ssl.SSLSocket):
                 break
         return count
 
-    def recv(self, buflen: int = 1024, _flags: int = 0) -> bytes:
-        """What has come, or comes within its patience."""
-        if self.patience and not self.pending():
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """What has come, or comes within its patience, unless the flags tell it not to wait."""
+        if self.patience and not flags & socket.MSG_DONTWAIT and not self.pending():
             readable = select.poll()
             readable.register(self, select.POLLIN)
             readable.poll(1000 * self.patience)
