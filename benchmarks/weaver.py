@@ -17,12 +17,11 @@ from gradloom.worker.exchange.exchange import Layout, Vector
 from gradloom.worker.exchange.join import join
 from gradloom.worker.exchange.listener import Listener
 from gradloom.worker.messages import Formation, Member
+from gradloom.worker.state import WORK
 
 _RULE = Adam(learning_rate=1e-3)
 # Parameters, and two moments of them.
 _SIDE = 3
-# Elements at a time, as in worker/state.py.
-_WORK = 65536
 _PATIENCE = 30.0
 
 
@@ -31,7 +30,7 @@ class Weaver:
 
     def __init__(self, host: str) -> None:
         self._listener = Listener(host)
-        self._work = np.empty(_WORK, np.float32)
+        self._work = np.empty(WORK, np.float32)
         self._number = 0
 
     def about(self) -> Answer:
@@ -95,8 +94,8 @@ class Weaver:
         state, side = self._loom.state, self._step % 2
         old, new = (state[_SIDE * s : _SIDE * (s + 1)] for s in (1 - side, side))
         place = self._loom.place
-        for start in range(place.start, place.stop, _WORK):
-            block = slice(start, min(start + _WORK, place.stop))
+        for start in range(place.start, place.stop, WORK):
+            block = slice(start, min(start + WORK, place.stop))
             total = self._loom.total(block, self._work[: block.stop - block.start])
             _updated(block, total, old, new, self._step)
 

@@ -39,8 +39,9 @@ _SLOT = "optimizer."
 _AVERAGE = "average."
 _STEP = "step"
 _COUNTERS = "counters"
-# Elements that are summed and updated at a time: what is read and written stays in the caches.
-_WORK = 65536
+# Elements that are summed and updated at a time: what is read and written stays in the caches, and
+# a call costs little beside it.
+WORK = 1 << 18
 # The path of the input of a chain; those of a model of nodes have names below it.
 _DATA = "data"
 
@@ -241,8 +242,8 @@ class State:
                 if place.start <= parameter.place.start < place.stop
             )
             place = slice(max(place.start, self._running.start), place.stop)
-        for start in range(place.start, place.stop, _WORK):
-            yield slice(start, min(start + _WORK, place.stop))
+        for start in range(place.start, place.stop, WORK):
+            yield slice(start, min(start + WORK, place.stop))
 
     @property
     def needs_whole(self) -> bool:
