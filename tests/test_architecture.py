@@ -98,7 +98,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "grpc_health": ("gradloom.service.api.door",),
     "grpc_reflection": ("gradloom.service.api.door",),
     "grpc_status": ("gradloom.service.api.interceptors",),
-    "llvmlite": ("gradloom.worker.engine.kernels.lanes",),
+    "llvmlite": ("gradloom.worker.engine.kernels.lanes", "gradloom.worker.engine.kernels.tiles"),
     "numba": ("gradloom.worker.engine.kernels",),
     "numpy": ("gradloom.worker",),
     "onnx": (

@@ -135,25 +135,34 @@ class _Binder:
             for shard in range(len(self._shards)):
                 if shard in calls:
                     yield rules.vjp, (calls[shard],)
-                yield from self._merged(index, shard)
+                yield from self._merged(index, shard, self._shards[shard].merges)
         yield from self._sums(index)
 
     def _parameters_apart(self, index: int, rules: Operation[Any]) -> Iterator[Instruction]:
         if rules.vjp_parameters is None:
             return
-        for shard, span in enumerate(self._spans):
+        parameters = self._graph.nodes[index].parameters
+        for place, (shard, span) in enumerate(zip(self._shards, self._spans, strict=True)):
+            merges = shard.merges
             if span.rows:
-                call = self._views.call(rules, index, span, self._shards[shard].register)
-                yield rules.vjp_parameters, (call,)
-            yield from self._merged(index, shard)
+                call = self._views.call(rules, index, span, shard.register)
+                if rules.adds and merges and merges[0][1] == shard.register:
+                    total = self._memory.registers[merges[0][0]]
+                    yield rules.adds, (call, _parts(parameters, total))
+                    merges = merges[1:]
+                else:
+                    yield rules.vjp_parameters, (call,)
+            yield from self._merged(index, place, merges)
 
-    def _merged(self, index: int, shard: int) -> Iterator[Instruction]:
+    def _merged(
+        self, index: int, shard: int, merges: tuple[tuple[int, int], ...]
+    ) -> Iterator[Instruction]:
         """The node's part of the gradient: nothing without rows, then added to others."""
         for place in _runs(self._graph.nodes[index]):
             registers = [register[place] for register in self._memory.registers]
             if not self._spans[shard].rows:
                 yield registers[self._shards[shard].register].fill, (0,)
-            for into, addend in self._shards[shard].merges:
+            for into, addend in merges:
                 yield np.add, (registers[into], registers[addend], registers[into])
 
     def _sums(self, index: int) -> Iterator[Instruction]:

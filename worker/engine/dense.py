@@ -11,6 +11,7 @@ import numpy as np
 from gradloom.worker.engine.arrays import UNKNOWN, Array, Shape, size, text
 from gradloom.worker.engine.check import UNITS
 from gradloom.worker.engine.operation import (
+    NUMPY_BEGINS,
     Call,
     Flops,
     Operation,
@@ -77,5 +78,6 @@ DENSE: Operation[Dense] = Operation(
     weights=_weights,
     keeps=("input",),
     rowwise=True,
+    begins=NUMPY_BEGINS,
     vjp_parameters=_vjp_parameters,
 )

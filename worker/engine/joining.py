@@ -8,13 +8,11 @@ from gradloom.worker.engine.plan import Plan
 from gradloom.worker.engine.random import CHECK, Key
 from gradloom.worker.engine.shards import Shard, spans
 
-# Activations of rows that are computed together should stay near the caches.
-_TOGETHER_BYTES = 1 << 23
+# Activations of rows that are computed together should stay near the caches: of more a step is the
+# slower (measured, a language model by a tenth at four times as many).
+_TOGETHER_BYTES = 1 << 21
 # Rows that are looked at, at least, before shards are taken to come to the same bits.
 _ROWS_TRIED = 256
-# A row's product has the same bits wherever its shard begins at a multiple of the width of
-# OpenBLAS's kernel in the pinned profile (measured); a trial alone may miss that elsewhere.
-_KERNEL_ROWS = 12
 
 
 def together(graph: Graph, batch_rows: int, least: int) -> int:
@@ -25,14 +23,17 @@ def together(graph: Graph, batch_rows: int, least: int) -> int:
 def come_to_the_same(plan: Plan, shards: tuple[Shard, ...]) -> bool:
     """Whether these shards come to the same bits together as one by one.
 
-    Computes both on random data with random parameters, so that it is the same answer for every
-    worker at every step, and overwrites the plan's rows and registers. The parameters that the
-    plan reads are left alone: other workers may be reading them. Few rows are tried several
-    times: where most of what a product adds up is zero, as after a relu and a dropout, another
-    order of additions shows in few of its elements.
+    They do where every operation says so of any rows. Else computes both on random data with
+    random parameters, so that it is the same answer for every worker at every step, and overwrites
+    the plan's rows and registers; a trial alone may miss that a shard begins where it must not.
+    The parameters that the plan reads are left alone: other workers may be reading them. Few rows
+    are tried several times: where most of what a product adds up is zero, as after a relu and a
+    dropout, another order of additions shows in few of its elements.
     """
-    rows = sum(shard.rows for shard in shards)
-    if not rows or any(span.first % _KERNEL_ROWS for span in spans(shards)):
+    rows, begins = sum(shard.rows for shard in shards), plan.begins
+    if begins == 1 or not rows:
+        return rows > 0
+    if any(span.first % begins for span in spans(shards)):
         return False
     kept, trials = plan.parameters, -(-_ROWS_TRIED // rows)
     tried = random_parameters(plan.graph, seed=0).astype(kept.dtype)

@@ -16,6 +16,10 @@ from gradloom.worker.engine.spec import Initializer
 L = TypeVar("L")
 Shapes = tuple[Shape, ...]
 
+# A row's product by NumPy has the same bits wherever its shard begins at a multiple of the width of
+# OpenBLAS's kernel in the pinned profile (measured).
+NUMPY_BEGINS = 12
+
 
 class ShapeMismatch(ValueError):
     """Inputs an operation cannot take: a sentence for the user, and the shape to go on with.
@@ -148,8 +152,10 @@ class Operation(Generic[L]):
 
     A rowwise operation makes a row's output and input gradient of that row alone, to the same
     bits whatever rows stand beside it, so that several shards may share a call; vjp_parameters
-    goes, shard by shard, towards the parameters, and after it vjp towards the inputs only. That a
-    matrix product is rowwise depends on where shards begin, so a plan that joins them checks it.
+    goes, shard by shard, towards the parameters, and after it vjp towards the inputs only. adds
+    does as vjp_parameters does, adds what it finds to the arrays it is given, one for each
+    parameter, and leaves parameter_gradients with anything. Of a product of NumPy's it is true
+    only of shards that begin at multiples of some number of rows, begins, and checked.
 
     choices are, for each of the first inputs, how many whole numbers from 0 it may be; 0 for any
     number. The others take any numbers.
@@ -167,6 +173,8 @@ class Operation(Generic[L]):
     saved: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers
     scratch: Callable[[L, Shapes], tuple[Buffer, ...]] = no_buffers
     rowwise: bool = False
+    begins: int = 1
     vjp_parameters: Callable[[Call[L]], None] | None = None
+    adds: Callable[[Call[L], tuple[Array, ...]], None] | None = None
     choices: Callable[[L], tuple[int, ...]] = any_numbers
     arity: tuple[int, int] = (1, 1)

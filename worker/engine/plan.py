@@ -75,6 +75,14 @@ class Plan:
         """The first register."""
         return self.registers[0]
 
+    @property
+    def begins(self) -> int:
+        """What the first rows of shards that share calls have to be multiples of."""
+        found = [
+            self._operations[node.operation].begins for node in self.graph.nodes if node.inputs
+        ]
+        return max(found, default=1)
+
     def read(self, parameters: Array) -> None:
         """Compute with these parameters from now on: a flat vector that its owner may change."""
         self.parameters = parameters

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 # Raised whenever the same job may come to other bits than with the release before.
-BITS_VERSION = 3
+BITS_VERSION = 4
 
 PROFILE_DEFAULT = "x86-64-v3"
 

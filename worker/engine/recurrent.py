@@ -16,6 +16,7 @@ import numpy as np
 from gradloom.worker.engine.arrays import UNKNOWN, Array, Buffer, Shape, size, text
 from gradloom.worker.engine.check import UNITS
 from gradloom.worker.engine.operation import (
+    NUMPY_BEGINS,
     Call,
     Flops,
     Operation,
@@ -144,6 +145,7 @@ def operation(name: str, cell: Cell) -> Operation[Recurrent]:
         saved=lambda layer, inputs: _saved(cell, layer, inputs),
         scratch=lambda layer, inputs: _scratch(cell, layer, inputs),
         rowwise=True,
+        begins=NUMPY_BEGINS,
         vjp_parameters=lambda call: _towards_parameters(cell, call),
     )
 

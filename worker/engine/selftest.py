@@ -10,6 +10,12 @@ import numpy as np
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.graph import build_graph
 from gradloom.worker.engine.initializers import initial_parameters
+from gradloom.worker.engine.kernels.dense_products import (
+    input_gradients,
+    outputs,
+    room,
+    weight_gradients,
+)
 from gradloom.worker.engine.kernels.optimizers import FAST_UPDATES, global_norm
 from gradloom.worker.engine.optimizers import init, update
 from gradloom.worker.engine.plan import Plan
@@ -82,13 +88,21 @@ def _hash() -> str:
 
 
 def _products() -> list[Array]:
-    """The three layouts of product that a dense layer uses."""
+    """The three layouts of product that layers use, by BLAS and by the kernels of dense layers."""
     results = []
     for number, (rows, inner, columns) in enumerate(_PRODUCTS):
         x = _numbers(10 + number, rows, inner)
         w = _numbers(20 + number, columns, inner)
         y = x @ w.T
         results += [y, y.T @ x, y @ w]
+        scratch, own = (
+            np.empty(room(inner, columns), np.float32),
+            tuple(map(np.empty_like, (y, w, x))),
+        )
+        outputs(x, w, own[0], scratch)
+        weight_gradients(y, x, own[1], scratch, False)
+        input_gradients(y, w, own[2], scratch)
+        results += own
     return results
 
 

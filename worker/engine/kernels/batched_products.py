@@ -6,9 +6,12 @@ data, its heads and its lines are apart.
 
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.kernels.compiler import kernel
-from gradloom.worker.engine.kernels.tiles import COLUMNS, ROWS, tile
+from gradloom.worker.engine.kernels.tiles import COLUMNS, four_lines
 
 Place = tuple[int, int, int, int]
+
+# Lines of a tile.
+_LINES = 4
 
 # What is left out: nothing; columns of the result after the diagonal, which keep what they held;
 # what the left factor has after its diagonal; what it has before.
@@ -41,14 +44,15 @@ def multiply(
             b = right_place[0] + row * right_place[1] + head // right_group * right_place[2]
             c = out_place[0] + row * out_place[1] + head // out_group * out_place[2]
             is_added = head % out_group != 0
-            for line in range(0, lines, ROWS):
+            for line in range(0, lines, _LINES):
                 begin = line if triangle == LEFT_ABOVE else 0
-                end = line + ROWS if triangle == LEFT_BELOW else depth
+                end = line + _LINES if triangle == LEFT_BELOW else depth
                 at = a + line * left_place[3] + begin * step
                 for column in range(
-                    0, line + ROWS if triangle == RESULT_BELOW else columns, COLUMNS
+                    0, line + _LINES if triangle == RESULT_BELOW else columns, COLUMNS
                 ):
-                    tile(
+                    four_lines(
+                        _LINES,
                         left,
                         at,
                         left_place[3],

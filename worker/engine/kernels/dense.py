@@ -1,4 +1,4 @@
-"""A dense layer and what follows it: an activation, or the sum at the end of a residual.
+"""A dense layer, alone or with what follows it: an activation, or the end of a residual.
 
 M stands for rows times all axes but the last, K for inputs, U for units.
 """
@@ -8,21 +8,34 @@ M stands for rows times all axes but the last, K for inputs, U for units.
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
+from gradloom.worker.engine import dense as twin
 from gradloom.worker.engine.arrays import Array, Buffer, Shape
-from gradloom.worker.engine.dense import DENSE
 from gradloom.worker.engine.graph import Fused
 from gradloom.worker.engine.kernels import activations
 from gradloom.worker.engine.kernels.compiler import kernel
+from gradloom.worker.engine.kernels.dense_products import (
+    ROWS,
+    input_gradients,
+    outputs,
+    room,
+    weight_gradients,
+)
 from gradloom.worker.engine.operation import Call, Flops, Operation, Shapes, Weights
 from gradloom.worker.engine.random import Key
 from gradloom.worker.engine.spec import Dense, Gelu, GeluApproximation
 
 # The slope, which holds the product before; the bias; the output.
 Product = Callable[[Array, Array, Array], None]
+# Arrays of the parameters, or none.
+Sums = tuple[Array, ...]
+# Any: of a layer alone, or of a chain.
+AnyCall = Call[Any]
 
 
 @kernel
@@ -44,6 +57,48 @@ def _add_bias_and_other(y: Array, bias_U: Array, other: Array) -> None:
             y[m, u] = (y[m, u] + bias_U[u]) + other[m, u]
 
 
+# What the kernels work in, and a line of numbers that nobody asked for.
+def _scratch(layer: Dense, inputs: Shapes) -> tuple[Buffer, ...]:
+    numbers = room(inputs[0][-1], layer.units)
+    return Buffer((numbers,), per_row=False), Buffer((layer.units,), per_row=False)
+
+
+def _forward(call: Call[Dense], _key: Key | None) -> None:
+    y_MU = _matrix(call.output)
+    w_UK, *bias = call.parameters
+    outputs(_matrix(call.inputs[0]), w_UK, y_MU, call.scratch[0])
+    for b_U in bias:
+        np.add(y_MU, b_U, out=y_MU)
+
+
+def _towards_inputs(call: AnyCall, dy: Array) -> None:
+    dx = call.input_gradients[0]
+    if dx is not None:
+        input_gradients(_matrix(dy), call.parameters[0], _matrix(dx), call.scratch[0])
+
+
+def _towards_parameters(call: AnyCall, sums: Sums) -> None:
+    dy_MU = _matrix(call.output_gradient)
+    for db_U in call.parameter_gradients[1:]:
+        np.add.reduce(dy_MU, axis=0, out=db_U)
+    _add_to(sums[1:], call.parameter_gradients[1:])
+    _towards_weights(call, dy_MU, sums)
+
+
+def _towards_weights(call: AnyCall, dy_MU: Array, sums: Sums) -> None:
+    """Adds straight to the sum what comes of few rows, which saves a pass over all weights."""
+    x_MK, dw_UK = _matrix(call.inputs[0]), call.parameter_gradients[0]
+    is_added = bool(sums) and len(x_MK) <= ROWS
+    weight_gradients(dy_MU, x_MK, sums[0] if is_added else dw_UK, call.scratch[0], is_added)
+    if not is_added:
+        _add_to(sums[:1], (dw_UK,))
+
+
+def _add_to(sums: Sums, addends: Sums) -> None:
+    for total, addend in zip(sums, addends, strict=False):
+        np.add(total, addend, out=total)
+
+
 @lru_cache(maxsize=64)
 def _no_bias(units: int, dtype: np.dtype[np.generic]) -> Array:
     return np.zeros(units, dtype)
@@ -58,65 +113,56 @@ def _dense(layer: Fused) -> Dense:
 
 
 def _shape(layer: Fused, inputs: Shapes) -> Shape:
-    return DENSE.shape(_dense(layer), inputs)
+    return twin.DENSE.shape(_dense(layer), inputs)
 
 
 def _weights(layer: Fused, inputs: Shapes) -> tuple[Weights, ...]:
-    return DENSE.weights(_dense(layer), inputs)
+    return twin.DENSE.weights(_dense(layer), inputs)
 
 
 def _flops(layer: Fused, inputs: Shapes) -> Flops:
-    return DENSE.flops(_dense(layer), inputs)
+    return twin.DENSE.flops(_dense(layer), inputs)
 
 
 def _like_output(layer: Fused, inputs: Shapes) -> tuple[Buffer, ...]:
     return (Buffer(_shape(layer, inputs)),)
 
 
-def _one_line(layer: Fused, _inputs: Shapes) -> tuple[Buffer, ...]:
-    """Where the gradient of a bias goes that there is not."""
-    return (Buffer((_dense(layer).units,), per_row=False),)
-
-
 def _activated(product_of: Callable[[Fused], Product]) -> Operation[Fused]:
     def forward(call: Call[Fused], _key: Key | None) -> None:
         slope_MU, y_MU = _matrix(call.saved[0]), _matrix(call.output)
         w_UK, *bias = call.parameters
-        np.matmul(_matrix(call.inputs[0]), w_UK.T, out=slope_MU)
+        outputs(_matrix(call.inputs[0]), w_UK, slope_MU, call.scratch[0])
         product_of(call.layer)(slope_MU, bias[0] if bias else _no_bias(len(w_UK), w_UK.dtype), y_MU)
 
     return Operation(
         forward=forward,
-        vjp=_activated_vjp,
-        vjp_parameters=_activated_vjp_parameters,
+        vjp=lambda call: _towards_inputs(call, call.saved[0]),
+        vjp_parameters=lambda call: _activated_towards_parameters(call, ()),
+        adds=_activated_towards_parameters,
         flops=_flops,
         shape=_shape,
         weights=_weights,
         keeps=("input",),
         saved=_like_output,
-        scratch=_one_line,
+        scratch=lambda layer, inputs: _scratch(_dense(layer), inputs),
         rowwise=True,
     )
 
 
-def _activated_vjp_parameters(call: Call[Fused]) -> None:
+def _activated_towards_parameters(call: Call[Fused], sums: Sums) -> None:
     slope_MU, dy_MU = _matrix(call.saved[0]), _matrix(call.output_gradient)
-    dw_UK, *bias_gradient = call.parameter_gradients
-    _through(slope_MU, dy_MU, bias_gradient[0] if bias_gradient else call.scratch[0])
-    np.matmul(slope_MU.T, _matrix(call.inputs[0]), out=dw_UK)
-
-
-def _activated_vjp(call: Call[Fused]) -> None:
-    dx = call.input_gradients[0]
-    if dx is not None:
-        np.matmul(_matrix(call.saved[0]), call.parameters[0], out=_matrix(dx))
+    bias_gradient = call.parameter_gradients[1:]
+    _through(slope_MU, dy_MU, bias_gradient[0] if bias_gradient else call.scratch[1])
+    _add_to(sums[1:], bias_gradient)
+    _towards_weights(call, slope_MU, sums)
 
 
 def _add(call: Call[Fused], _key: Key | None) -> None:
     x, other, *more = call.inputs
     y_MU = _matrix(call.output)
     w_UK, *bias = call.parameters
-    np.matmul(_matrix(x), w_UK.T, out=y_MU)
+    outputs(_matrix(x), w_UK, y_MU, call.scratch[0])
     b_U = bias[0] if bias else _no_bias(len(w_UK), w_UK.dtype)
     _add_bias_and_other(y_MU, b_U, _matrix(other))
     for array in more:
@@ -124,10 +170,8 @@ def _add(call: Call[Fused], _key: Key | None) -> None:
 
 
 def _add_vjp(call: Call[Fused]) -> None:
-    dx, *others = call.input_gradients
-    if dx is not None:
-        np.matmul(_matrix(call.output_gradient), call.parameters[0], out=_matrix(dx))
-    for other in others:
+    _towards_inputs(call, call.output_gradient)
+    for other in call.input_gradients[1:]:
         if other is not None:
             np.copyto(other, call.output_gradient)
 
@@ -141,22 +185,25 @@ def _gelu(layer: Fused) -> Product:
     return activations.gelu_tanh_of_product if by_tanh else activations.gelu_of_product
 
 
-def _add_vjp_parameters(call: Call[Fused]) -> None:
-    dy_MU = _matrix(call.output_gradient)
-    dw_UK, *bias_gradient = call.parameter_gradients
-    np.matmul(dy_MU.T, _matrix(call.inputs[0]), out=dw_UK)
-    for db_U in bias_gradient:
-        np.add.reduce(dy_MU, axis=0, out=db_U)
-
-
+DENSE: Operation[Dense] = replace(
+    twin.DENSE,
+    forward=_forward,
+    vjp=lambda call: _towards_inputs(call, call.output_gradient),
+    vjp_parameters=lambda call: _towards_parameters(call, ()),
+    adds=_towards_parameters,
+    scratch=_scratch,
+    begins=1,
+)
 DENSE_ADD: Operation[Fused] = Operation(
     forward=_add,
     vjp=_add_vjp,
-    vjp_parameters=_add_vjp_parameters,
+    vjp_parameters=lambda call: _towards_parameters(call, ()),
+    adds=_towards_parameters,
     flops=_flops,
     shape=_shape,
     weights=_weights,
     keeps=("input",),
+    scratch=lambda layer, inputs: _scratch(_dense(layer), inputs),
     rowwise=True,
     arity=(2, sys.maxsize),
 )

@@ -7,8 +7,9 @@ number of sixes; what is beyond the end repeats their last and is thrown away.
 
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.kernels.compiler import kernel
-from gradloom.worker.engine.kernels.lanes import WIDE, load, six_rows, store
+from gradloom.worker.engine.kernels.lanes import WIDE, load, store
 from gradloom.worker.engine.kernels.products import column_sum, pad
+from gradloom.worker.engine.kernels.tiles import six_rows
 
 
 @kernel

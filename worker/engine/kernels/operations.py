@@ -6,6 +6,7 @@ from gradloom.worker.engine.kernels.attention import ATTENTION
 from gradloom.worker.engine.kernels.batch_normalization import FAST_BATCH_NORM
 from gradloom.worker.engine.kernels.convolution import FAST_CONV1D, FAST_CONV2D
 from gradloom.worker.engine.kernels.dense import (
+    DENSE,
     DENSE_ADD,
     DENSE_GELU,
     DENSE_RELU,
@@ -32,6 +33,7 @@ FAST: Operations = {
     "rms_norm": RMS_NORM,
     "attention": ATTENTION,
     "embedding": EMBEDDING,
+    "dense": DENSE,
     "dense_add": DENSE_ADD,
     "dense_relu": DENSE_RELU,
     "dense_gelu": DENSE_GELU,

@@ -15,8 +15,9 @@ import numpy as np
 
 from gradloom.worker.engine.arrays import Array
 from gradloom.worker.engine.kernels.compiler import inner, kernel
-from gradloom.worker.engine.kernels.lanes import WIDE, Eight, add_four_rows, load, six_rows, store
+from gradloom.worker.engine.kernels.lanes import WIDE, Eight, load, store
 from gradloom.worker.engine.kernels.products import ROWS, pad
+from gradloom.worker.engine.kernels.tiles import add_four_rows, six_rows
 
 # Outputs along a side of a tile.
 SIDE = 2
