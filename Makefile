@@ -108,6 +108,9 @@ bench-health: $(BIN)/.installed ## measure what looking at the layers costs
 bench-gradient: $(BIN)/.installed ## measure what a gradient costs against finite differences
 	$(BIN)/python -m benchmarks.gradient_cost
 
+bench-products: $(BIN)/.installed ## measure the products of dense layers, beside OpenBLAS
+	$(BIN)/python -m benchmarks.products
+
 bench-start: $(BIN)/.installed ## measure how long a job takes to its first step (TORCH_PYTHON=… for Ray Train)
 	TORCH_PYTHON=$(wildcard $(TORCH_PYTHON)) $(BIN)/python -m benchmarks.start
 
@@ -133,5 +136,5 @@ clean: ## remove environments, caches and output
 	rm -rf .venv .venv-protos .venv-torch .venv-uv .cache out worker/engine/compiled
 
 .PHONY: help install demo test test-slow simulate test-parity lint types check protos protos-check constraints \
-  bench-ddp bench-engine bench-exchange bench-gradient bench-health bench-start bench-straggler test-bits chaos chaos-short \
+  bench-ddp bench-engine bench-exchange bench-gradient bench-health bench-products bench-start bench-straggler test-bits chaos chaos-short \
   serve clean

@@ -152,10 +152,10 @@ class Operation(Generic[L]):
 
     A rowwise operation makes a row's output and input gradient of that row alone, to the same
     bits whatever rows stand beside it, so that several shards may share a call; vjp_parameters
-    goes, shard by shard, towards the parameters, and after it vjp towards the inputs only. adds
-    does as vjp_parameters does, adds what it finds to the arrays it is given, one for each
-    parameter, and leaves parameter_gradients with anything. Of a product of NumPy's it is true
-    only of shards that begin at multiples of some number of rows, begins, and checked.
+    goes, shard by shard, towards the parameters, and after it vjp towards the inputs only. With
+    products of NumPy's that is so only where shards begin at multiples of begins rows, and a plan
+    that joins them checks it. adds does what vjp_parameters does, and adds it to the arrays it is
+    given, one for each parameter; what it leaves in parameter_gradients is of no use.
 
     choices are, for each of the first inputs, how many whole numbers from 0 it may be; 0 for any
     number. The others take any numbers.

@@ -95,14 +95,12 @@ def _products() -> list[Array]:
         w = _numbers(20 + number, columns, inner)
         y = x @ w.T
         results += [y, y.T @ x, y @ w]
-        scratch, own = (
-            np.empty(room(inner, columns), np.float32),
-            tuple(map(np.empty_like, (y, w, x))),
-        )
-        outputs(x, w, own[0], scratch)
-        weight_gradients(y, x, own[1], scratch, False)
-        input_gradients(y, w, own[2], scratch)
-        results += own
+        scratch = np.empty(room(inner, columns), np.float32)
+        own_y, dw, dx = (np.empty_like(array) for array in (y, w, x))
+        outputs(x, w, own_y, scratch)
+        weight_gradients(y, x, dw, scratch, False)
+        input_gradients(y, w, dx, scratch)
+        results += [own_y, dw, dx]
     return results
 
 
