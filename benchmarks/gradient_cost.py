@@ -3,20 +3,18 @@
 Run as `make bench-gradient`. Writes results/gradient_cost.json and draws docs/gradient-cost.png.
 """
 
-import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contestant import ROOT, Contestant, Program
+from benchmarks.contestant import Contestant, Program
 from benchmarks.differences import Cost
 from benchmarks.gradient_plot import draw
-from benchmarks.machine import machine, take_core
+from benchmarks.machine import machine
+from benchmarks.one_core import options, write
 from gradloom.worker.engine.profile import PROFILE_DEFAULT, environment
 
 _SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -44,28 +42,15 @@ def show(costs: tuple[Cost, ...], console: Console) -> None:
     console.print(table)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two sizes, shortly: does it run?")
-    parser.add_argument("--core", type=int, help="the core to measure on; the last one if left out")
-    parser.add_argument("--output", type=Path, default=ROOT, help="the folder to write below")
-    return parser.parse_args()
-
-
 def main() -> None:
     """Measures, prints, writes, draws."""
-    options = _options()
-    take_core(options.core)
-    costs = measure(_QUICK_SIZES, 0.05) if options.quick else measure(_SIZES, 3.0)
+    asked = options(__doc__, "two sizes")
+    costs = measure(_QUICK_SIZES, 0.05) if asked.quick else measure(_SIZES, 3.0)
     show(costs, Console())
-    results, plot = (
-        options.output / "benchmarks/results/gradient_cost.json",
-        options.output / "docs/gradient-cost.png",
-    )
-    for path in (results, plot):
-        path.parent.mkdir(parents=True, exist_ok=True)
     found = {"machine": machine(), "costs": [asdict(cost) for cost in costs]}
-    results.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    write(asked.output, "gradient_cost", found)
+    plot = asked.output / "docs/gradient-cost.png"
+    plot.parent.mkdir(parents=True, exist_ok=True)
     draw(costs, plot)
 
 

@@ -3,20 +3,18 @@
 Run as `make bench-health`. Writes results/health.json.
 """
 
-import argparse
-import json
 import os
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cases import CASES, Case
-from benchmarks.contestant import ROOT, Contestant, Program
-from benchmarks.machine import machine, take_core
+from benchmarks.contestant import Contestant, Program
+from benchmarks.machine import machine
 from benchmarks.models import TASKS
+from benchmarks.one_core import options, write
 from gradloom.service.jobs.spec import HealthSpec
 from gradloom.worker.engine.health import is_due
 from gradloom.worker.engine.profile import PROFILE_DEFAULT, environment
@@ -76,29 +74,18 @@ def show(costs: tuple[Cost, ...], console: Console) -> None:
     console.print(table)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one case, shortly: does it run?")
-    parser.add_argument("--core", type=int, help="the core to measure on; the last one if left out")
-    parser.add_argument("--output", type=Path, default=ROOT, help="the folder to write below")
-    return parser.parse_args()
-
-
 def main() -> None:
     """Measures, prints, writes."""
-    options = _options()
-    take_core(options.core)
+    asked = options(__doc__, "one case")
     cases = (_SMALL, *(case for case in CASES if case.model in TASKS))
-    costs = measure(cases[:1], 3) if options.quick else measure(cases, 60)
+    costs = measure(cases[:1], 3) if asked.quick else measure(cases, 60)
     show(costs, Console())
-    path = options.output / "benchmarks/results/health.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
         {**asdict(cost), "share": cost.share, "beginning_share": cost.beginning_share}
         for cost in costs
     ]
     found = {"machine": machine(), "interval": INTERVAL, "costs": rows}
-    path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    write(asked.output, "health", found)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,16 @@ Shapes are those of the models of peers.md as two workers of four shards have th
 `make bench-products`. Writes results/products.json.
 """
 
-import argparse
-import json
 import os
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contestant import ROOT, Contestant, Program
-from benchmarks.machine import machine, take_core
+from benchmarks.contestant import Contestant, Program
+from benchmarks.machine import machine
+from benchmarks.one_core import options, write
 from gradloom.worker.engine.profile import PROFILE_DEFAULT, environment
 
 # Rows of a shard or of two, inputs, units.
@@ -69,24 +67,13 @@ def show(measured: tuple[Row, ...], console: Console) -> None:
     console.print(table)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one shape, shortly: does it run?")
-    parser.add_argument("--core", type=int, help="the core to measure on; the last one if left out")
-    parser.add_argument("--output", type=Path, default=ROOT, help="the folder to write below")
-    return parser.parse_args()
-
-
 def main() -> None:
     """Measures, prints, writes."""
-    options = _options()
-    take_core(options.core)
-    measured = measure(_SHAPES[:1], 3) if options.quick else measure(_SHAPES, 200)
+    asked = options(__doc__, "one shape")
+    measured = measure(_SHAPES[:1], 3) if asked.quick else measure(_SHAPES, 200)
     show(measured, Console())
-    path = options.output / "benchmarks/results/products.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     found = {"machine": machine(), "rows": [asdict(row) for row in measured]}
-    path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    write(asked.output, "products", found)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,15 @@ class _Writer:
         """Eight numbers to a place."""
         self._aligned(self.builder.store(value, self._wide(place)))
 
+    def halves(self, row: Any) -> list[Any]:
+        """The columns from a place on, eight by eight."""
+        return [self.load(self.after(row, self.number(LANES * half))) for half in _HALVES]
+
+    def put(self, sums: Sequence[Any], places: Sequence[Any]) -> None:
+        """What the sums have come to, each to its place."""
+        for total, place in zip(sums, places, strict=True):
+            self.store(self.builder.load(total), place)
+
     def after(self, place: Any, distance: Any) -> Any:
         """A place so far behind another."""
         return self.builder.gep(place, [distance])
@@ -146,10 +155,9 @@ def _listed(lines: int, *, fresh: bool) -> Callable[..., Any]:
                 tap = builder.load(found)
                 at = builder.add(b_at, builder.mul(loop.index, b_step))
                 row = write.place((b, values[7]), at)
-                halves = [write.load(write.after(row, write.number(LANES * h))) for h in _HALVES]
+                halves = write.halves(row)
                 write.add_products(sums, [write.after(begin, tap) for begin in begins], halves)
-            for total, place in zip(sums, outs, strict=True):
-                write.store(builder.load(total), place)
+            write.put(sums, outs)
             return context.get_dummy_value()
 
         return types.void(*kinds), generate
@@ -209,7 +217,7 @@ def _stepped(lines: int) -> Callable[..., Any]:
                 step = builder.mul(loop.index, a_step)
                 row = write.after(columns, builder.mul(loop.index, b_step))
                 write.fetch(write.after(row, write.number(COLUMNS * _AHEAD)))
-                halves = [write.load(write.after(row, write.number(LANES * h))) for h in _HALVES]
+                halves = write.halves(row)
                 write.add_products(sums, [write.after(begin, step) for begin in begins], halves)
             with builder.if_then(values[12]):
                 # All are read before one is written, since the last may be there twice.
@@ -219,8 +227,7 @@ def _stepped(lines: int) -> Callable[..., Any]:
                 ]
                 for total, value in zip(sums, more, strict=True):
                     builder.store(value, total)
-            for total, place in zip(sums, outs, strict=True):
-                write.store(builder.load(total), place)
+            write.put(sums, outs)
             return context.get_dummy_value()
 
         return types.void(*kinds), generate
